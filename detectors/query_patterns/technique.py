@@ -1,0 +1,131 @@
+"""D1: does one request try to extract? A learnt, multilingual classifier of wording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+
+from kdguard.features.signals import MARGIN_SCALE
+from kdguard.features.text import Words, hash_words, sum_by_text
+from kdguard.simulate.lookalikes import benign_lookalikes
+from kdguard.simulate.techniques import WRAPPED, elicit
+
+BUCKET_BITS = 16
+_WEIGHT_SCALE = 1024
+_PENALTY = 10.0
+
+
+@dataclass(frozen=True)
+class TechniqueClassifier:
+    """Multinomial logistic regression over hashed words and stems.
+
+    Each technique's log-odds against benign is a sum of integer word weights over the root of the text length, so
+    it is the same in every batch. Classes are the techniques that leave traces in wording (log-scoring reference,
+    D1, after the five that were reported in 2026); harvesting with ordinary prompts is left to other detectors.
+
+    Extraction prompts for learning are written by the simulator around the provider's own benign prompts, so that
+    subject matter cannot give the class away, and honest look-alikes are among the negatives.
+
+    Attributes:
+        weights: Weight of each bucket for each technique, log-odds x 1024, shape (2^16, k), int32.
+        intercepts: Log-odds of an empty text, nats, shape (k,).
+        techniques: Names of the techniques, in column order.
+    """
+
+    weights: npt.NDArray[np.int32]
+    intercepts: npt.NDArray[np.float64]
+    techniques: tuple[str, ...] = WRAPPED
+
+    @classmethod
+    def untrained(cls) -> TechniqueClassifier:
+        """Return a classifier that finds every text ordinary."""
+        return cls(np.zeros((1 << BUCKET_BITS, len(WRAPPED)), np.int32), np.full(len(WRAPPED), -5.0))
+
+    def fit(
+        self,
+        prompts: Sequence[str],
+        *,
+        seed: int = 0,
+        per_technique: int = 4000,
+        leave_out: Sequence[str] = (),
+        languages: Sequence[str] | None = None,
+    ) -> TechniqueClassifier:
+        """Learn from benign prompts.
+
+        Args:
+            prompts: Benign prompts of reference accounts.
+            seed: Seed of the simulated extraction prompts.
+            per_technique: Simulated prompts a technique.
+            leave_out: Techniques not shown, to measure what the classifier does with new ones.
+            languages: Languages of the simulated prompts; None = all.
+
+        Raises:
+            ValueError: There are no prompts.
+        """
+        if not prompts:
+            raise ValueError("learning the technique classifier needs benign prompts, got none")
+        rng = np.random.default_rng(seed)
+        texts: list[str] = list(prompts)
+        labels = [0] * len(texts)
+
+        def payloads(count: int) -> list[str]:
+            return [prompts[at] for at in rng.integers(0, len(prompts), count)]
+
+        lookalikes = 2 * per_technique
+        texts += benign_lookalikes(payloads(lookalikes), rng, "fit")
+        labels += [0] * lookalikes
+        shown = [name for name in self.techniques if name not in leave_out]
+        for name in shown:
+            for language in languages or (None,):
+                count = per_technique // len(languages or (None,))
+                texts += elicit(payloads(count), name, rng, split="fit", language=language)
+                labels += [1 + self.techniques.index(name)] * count
+        model = LogisticRegression(C=_PENALTY, max_iter=80, tol=1e-3)
+        model.fit(_presence(hash_words(pa.array(texts, pa.string()))), labels)
+        return self._rounded(model)
+
+    def margins(self, words: Words) -> npt.NDArray[np.int32]:
+        """Return log-odds of each technique against benign, nats x 256, shape (n, k), int32."""
+        words_at, stems_at = _bucket(words.words), _bucket(words.stems)
+        total = sum_by_text(self.weights[words_at] + self.weights[stems_at], words.indptr)
+        length = np.maximum(2 * np.diff(words.indptr), 1)
+        log_odds = total / _WEIGHT_SCALE / np.sqrt(length)[:, None] + self.intercepts[None, :]
+        log_odds[np.diff(words.indptr) == 0] = -20.0
+        return np.rint(np.clip(log_odds, -20, 20) * MARGIN_SCALE).astype(np.int32)
+
+    def _rounded(self, model: LogisticRegression) -> TechniqueClassifier:
+        """Express the fit against benign, in integers."""
+        rows = {int(label): at for at, label in enumerate(model.classes_)}
+        coefficients = np.zeros((len(self.techniques), 1 << BUCKET_BITS))
+        intercepts = np.full(len(self.techniques), -20.0)
+        binary = len(model.classes_) == 2
+        for at in range(len(self.techniques)):
+            if at + 1 not in rows:
+                continue
+            if binary:
+                coefficients[at], intercepts[at] = model.coef_[0], model.intercept_[0]
+            else:
+                coefficients[at] = model.coef_[rows[at + 1]] - model.coef_[rows[0]]
+                intercepts[at] = model.intercept_[rows[at + 1]] - model.intercept_[rows[0]]
+        weights = np.rint(coefficients.T * _WEIGHT_SCALE).astype(np.int32)
+        return TechniqueClassifier(weights, intercepts, self.techniques)
+
+
+def _bucket(codes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+    return (codes >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
+
+
+def _presence(words: Words) -> csr_matrix:
+    """Bucket counts over the root of the text length, shape (n, 2^16): what `margins` multiplies with."""
+    index = np.empty(2 * len(words.words), np.int64)
+    index[0::2], index[1::2] = _bucket(words.words), _bucket(words.stems)
+    length = 2 * np.diff(words.indptr)
+    value = np.repeat(1 / np.sqrt(np.maximum(length, 1)), length).astype(np.float32)
+    shape = (len(words.indptr) - 1, 1 << BUCKET_BITS)
+    return csr_matrix((value, index, 2 * words.indptr), shape=shape)

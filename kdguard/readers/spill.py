@@ -1,0 +1,59 @@
+"""Records that wait on disk for the rest of their exchange.
+
+A temporary SQLite file holds them, so memory stays flat however far apart the parts of an exchange stand.
+Groups come back in the order of their key, parts in the order they were read: which file came first changes
+nothing but the order of the parts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+
+import orjson
+
+from kdguard.readers.reader import Record
+
+_TABLE = "CREATE TABLE parts (key TEXT, seq INTEGER, file TEXT, line INTEGER, size INTEGER, record BLOB)"
+_MAX_PARTS = 4096  # of one key; far above what any format splits a message into
+
+
+class Spill:
+    """A temporary store of records by key."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="kdguard-")
+        self._db = sqlite3.connect(Path(self._folder.name) / "parts.sqlite", isolation_level=None)
+        for pragma in ("journal_mode=OFF", "synchronous=OFF", "temp_store=FILE", "cache_size=-16384"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.execute(_TABLE)
+        self._db.execute("BEGIN")
+        self._count = 0
+
+    def add(self, key: str, file: str, line: int, size_bytes: int, record: Record) -> None:
+        """Store one record under its key."""
+        self._count += 1
+        blob = orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS, default=str)
+        values = (key, self._count, file, line, size_bytes, blob)
+        self._db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", values)
+
+    def groups(self) -> Iterator[tuple[str, int, int, list[Record]]]:
+        """Yield file and line of the first part, bytes of all parts, and the parts."""
+        query = "SELECT key, file, line, size, record FROM parts ORDER BY key, seq"
+        for _, group in groupby(self._db.execute(query), key=itemgetter(0)):
+            _, file, line, size, blob = next(group)
+            parts = [orjson.loads(blob)]
+            for _, _, _, more, blob in group:
+                if len(parts) < _MAX_PARTS:
+                    parts.append(orjson.loads(blob))
+                    size += more
+            yield file, line, size, parts
+
+    def close(self) -> None:
+        """Remove the store from the disk."""
+        self._db.close()
+        self._folder.cleanup()

@@ -1,0 +1,330 @@
+"""What honest traffic looks like to one provider: learnt once, ranked against ever after."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kdguard.errors import BaselineError
+from kdguard.features.session import Rows
+from kdguard.features.text import Codes, hash_identities, mix
+from kdguard.scan import CHECKPOINTS, Trajectories
+from kdguard.scoring.facts import UNVERIFIED, Facts, gather
+from kdguard.scoring.pipeline import Profiles, fold, in_order
+from kdguard.scoring.ranking import DESIGN_ALPHA, Panel, suprema, volume_bins
+from kdguard.scoring.spill import Spill
+from kdguard.scoring.standardise import FEWEST_REFERENCES, Scale, fit_scale
+from kdguard.scoring.suite import Suite
+from kdguard.stats.conformal import references_needed
+
+SAMPLE_PROMPTS = 24_000
+PROMPTS_PER_ACCOUNT = 40
+MOST_REFERENCE_OWNERS = 4_000
+MOST_CALIBRATION_OWNERS = 20_000
+FIT_ROWS_PER_ACCOUNT = 300
+SMALLEST_STRATUM = 199
+POOLED = "pooled"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Reference accounts of one kind: a stratum, or several small strata together.
+
+    Attributes:
+        name: Name shown to people.
+        scale: Standardisation of detector outputs.
+        fused: Standardisation of the fused score.
+        panel: Calibration accounts to rank among.
+    """
+
+    name: str
+    scale: Scale
+    fused: Scale
+    panel: Panel
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Everything `score` needs to know about honest traffic.
+
+    Attributes:
+        suite: Detectors with learnt parameters.
+        kinds: Reference kinds by name; `POOLED` holds everybody.
+        kind_of: Kind of each stratum; a stratum not listed belongs to `UNVERIFIED`'s.
+        owners: Owners used, reference and calibration together.
+        shipped: It came with kdguard and not from the provider's own traffic.
+        contributions: Quantiles of the reference's contributions, for reports, shape (7, k).
+        digest: SHA-256 of the saved files; empty before it is saved.
+    """
+
+    suite: Suite
+    kinds: Mapping[str, Kind]
+    kind_of: Mapping[str, str]
+    owners: int
+    shipped: bool = False
+    contributions: npt.NDArray[np.float64] | None = None
+    digest: str = ""
+
+    def candidates(self, stratum: str) -> tuple[str, ...]:
+        """Kinds an account may belong to: its own where verified, otherwise any."""
+        if stratum in self.kind_of and stratum != UNVERIFIED:
+            return (self.kind_of[stratum],)
+        return tuple(dict.fromkeys(self.kind_of.values()))
+
+    def own_kind(self, stratum: str) -> str:
+        """Kind of a stratum."""
+        return self.kind_of.get(stratum, self.kind_of[UNVERIFIED])
+
+
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+
+
+def learn_baseline(
+    exchanges: Iterable[pa.RecordBatch],
+    suite: Suite,
+    *,
+    accounts: pa.Table | None = None,
+    exclude: Collection[str] = (),
+    seed: int = 0,
+    workers: int = 1,
+) -> Baseline:
+    """Learn what honest traffic looks like.
+
+    Owners are split once, by keyed hash: a third teaches (classifier, prototypes, scales), the rest calibrates with
+    one account an owner. The log is read twice, so it must be re-readable.
+
+    Args:
+        exchanges: The provider's own traffic, believed mostly honest; iterated over twice.
+        suite: Detectors to teach.
+        accounts: Accounts table in the schema `kdguard.exchanges.schema.ACCOUNTS`.
+        exclude: Account ids known to be thieves.
+        seed: Key of the split.
+        workers: Processes.
+
+    Raises:
+        BaselineError: There are too few owners for any claim.
+    """
+    sample, facts = _first_pass(exchanges, accounts, exclude, seed)
+    teaching, calibration = split_owners(facts, seed)
+    chosen = set(facts.subject[teaching].tolist())
+    prompts = _fair_sample(sample, chosen)
+    if not prompts:
+        raise BaselineError(
+            "a baseline needs prompts of honest accounts, and this log has none that can be used; "
+            "run `kdguard inspect` on it"
+        )
+    suite = suite.fit_prompts(prompts, seed=seed)
+    with Spill() as taught, Spill() as ranked:
+        wanted = pa.array(facts.account_id[teaching | calibration], pa.string())
+        for batch in exchanges:
+            signals = suite.encoder.encode(batch.filter(pc.is_in(batch.column("account_id"), wanted)))
+            teaches = np.isin(signals.column("subject").to_numpy(), facts.subject[teaching])
+            taught.write(signals.filter(pa.array(teaches)))
+            ranked.write(signals.filter(pa.array(~teaches)))
+        suite = suite.fit_rows(_teaching_rows(taught))
+        reference = fold(taught, suite.detectors, workers)
+        references = fold(ranked, suite.detectors, workers)
+    return calibrate(suite, facts, reference, references)
+
+
+def split_owners(facts: Facts, seed: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Choose teaching accounts and one calibration account of every other owner.
+
+    Returns:
+        Two masks over accounts, shape (m,) each; no owner is in both.
+    """
+    key = np.uint64(mix(np.array([seed + 1], np.uint64))[0])
+    owner_draw = mix(facts.owner ^ key)
+    account_draw = mix(facts.subject ^ key)
+    teach = owner_draw % np.uint64(3) == 0
+    order = np.lexsort((account_draw, owner_draw))
+    first = np.ones(len(order), np.bool_)
+    first[1:] = facts.owner[order][1:] != facts.owner[order][:-1]
+    one_each = np.zeros(len(order), np.bool_)
+    one_each[order[first]] = True
+    calibration = ~teach & one_each
+    teaching = teach & _among_first(owner_draw, teach, MOST_REFERENCE_OWNERS)
+    calibration &= _among_first(owner_draw, calibration, MOST_CALIBRATION_OWNERS)
+    return teaching, calibration
+
+
+def _among_first(draw: Codes, allowed: npt.NDArray[np.bool_], most: int) -> npt.NDArray[np.bool_]:
+    owners = np.unique(draw[allowed])
+    return np.ones(len(draw), np.bool_) if len(owners) <= most else draw <= owners[most - 1]
+
+
+def calibrate(suite: Suite, facts: Facts, reference: Profiles, references: Profiles) -> Baseline:
+    """Turn folded reference and calibration accounts into scales and panels.
+
+    Args:
+        suite: Detectors with learnt parameters.
+        facts: Facts of all accounts.
+        reference: Teaching accounts; they set the scales.
+        references: Calibration accounts, one an owner; others are ranked among them.
+
+    Raises:
+        BaselineError: Fewer owners than the floor of one percent needs.
+    """
+    usable = len(np.unique(references.trajectories.subject))
+    if usable < references_needed(DESIGN_ALPHA) or len(reference) < FEWEST_REFERENCES:
+        raise BaselineError(
+            f"a baseline needs at least {references_needed(DESIGN_ALPHA)} calibration owners with "
+            f"{CHECKPOINTS[0]} requests, got {usable}; add more days of traffic"
+        )
+    stratum = facts.stratum[np.searchsorted(facts.subject, references.subject)]
+    owner = facts.owner[np.searchsorted(facts.subject, references.subject)]
+    teaching_stratum = facts.stratum[np.searchsorted(facts.subject, reference.subject)]
+    reached = np.isin(references.subject, references.trajectories.subject)
+    kind_of = _kinds(stratum[reached])
+    weights = suite.weight_vector
+    pooled_scale = fit_scale(reference.trajectories)
+    kinds: dict[str, Kind] = {}
+    for name in (POOLED, *dict.fromkeys(kind_of.values())):
+        strata = [key for key, value in kind_of.items() if value == name]
+        teach = reference.trajectories
+        rank_rows = references.trajectories
+        if name != POOLED:
+            teach = _only(teach, reference.subject[np.isin(teaching_stratum, strata)])
+            rank_rows = _only(rank_rows, references.subject[np.isin(stratum, strata)])
+        scale = pooled_scale if name == POOLED else fit_scale(teach, pooled_scale)
+        fallback = None if name == POOLED else kinds[POOLED].fused
+        fused = fit_scale(_fuse(teach, scale, weights), fallback)
+        kinds[name] = Kind(name, scale, fused, _panel(rank_rows, scale, fused, weights, references.subject, owner))
+    standard = pooled_scale.standardise(reference.trajectories) * weights
+    return Baseline(
+        suite=suite,
+        kinds=_with_pooled_panel(kinds, kind_of, references, stratum, owner, weights),
+        kind_of=kind_of,
+        owners=len(np.unique(owner)) + len(np.unique(facts.owner[np.isin(facts.subject, reference.subject)])),
+        contributions=np.quantile(standard, QUANTILES, axis=0),
+    )
+
+
+def _kinds(stratum: npt.NDArray[np.object_]) -> dict[str, str]:
+    """Give each stratum with enough references a kind of its own, and the small ones one together."""
+    names, counts = np.unique(stratum.astype(str), return_counts=True)
+    large = [str(name) for name, count in zip(names, counts, strict=True) if count >= SMALLEST_STRATUM]
+    small = [str(name) for name in names if str(name) not in large]
+    together = sum(int(count) for name, count in zip(names, counts, strict=True) if str(name) in small)
+    kind_of = {name: name for name in large}
+    if small:
+        home = "+".join(small) if together >= references_needed(DESIGN_ALPHA) or not large else large[-1]
+        kind_of |= dict.fromkeys(small, home)
+    if UNVERIFIED not in kind_of:
+        kind_of[UNVERIFIED] = next(iter(kind_of.values()))
+    return kind_of
+
+
+def _fuse(trajectories: Trajectories, scale: Scale, weights: npt.NDArray[np.float64]) -> Trajectories:
+    fused = (scale.standardise(trajectories) * weights).sum(axis=1, keepdims=True)
+    return replace(trajectories, scores=fused)
+
+
+def fused_values(kind: Kind, trajectories: Trajectories, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Fused score in reference standard deviations above the median of a kind, shape (t,)."""
+    fused = _fuse(trajectories, kind.scale, weights)
+    at = trajectories.checkpoint
+    return ((fused.scores - kind.fused.centre[at]) / kind.fused.spread[at])[:, 0]
+
+
+def _panel(
+    trajectories: Trajectories,
+    scale: Scale,
+    fused: Scale,
+    weights: npt.NDArray[np.float64],
+    subject: Codes,
+    owner: Codes,
+) -> Panel:
+    values = ((_fuse(trajectories, scale, weights).scores - fused.centre[trajectories.checkpoint])
+              / fused.spread[trajectories.checkpoint])[:, 0]  # fmt: skip
+    return _panel_of(values, trajectories, subject, owner)
+
+
+def _panel_of(
+    values: npt.NDArray[np.float64], trajectories: Trajectories, subject: Codes, owner: Codes
+) -> Panel:
+    present, account = np.unique(trajectories.subject, return_inverse=True)
+    last = np.zeros(len(present), np.int64)
+    np.maximum.at(last, account, trajectories.checkpoint)
+    bins = volume_bins(last)
+    best = suprema(values, account, trajectories.checkpoint, len(present), bins)
+    return Panel(bins, best, owner[np.searchsorted(subject, present)])
+
+
+def _with_pooled_panel(
+    kinds: dict[str, Kind],
+    kind_of: Mapping[str, str],
+    references: Profiles,
+    stratum: npt.NDArray[np.object_],
+    owner: Codes,
+    weights: npt.NDArray[np.float64],
+) -> dict[str, Kind]:
+    """Rank pooled p-values on scores standardised by each account's own kind."""
+    rows = references.trajectories
+    values = np.empty(len(rows.subject))
+    kind = np.array([kind_of[str(name)] for name in stratum], dtype=object)
+    row_kind = kind[np.searchsorted(references.subject, rows.subject)]
+    for name in set(kind_of.values()):
+        mine = row_kind == name
+        if mine.any():
+            values[mine] = fused_values(kinds[name], rows.take(mine), weights)
+    panel = _panel_of(values, rows, references.subject, owner)
+    return kinds | {POOLED: replace(kinds[POOLED], panel=panel)}
+
+
+def _only(trajectories: Trajectories, subjects: Codes) -> Trajectories:
+    return trajectories.take(np.isin(trajectories.subject, subjects))
+
+
+def _first_pass(
+    exchanges: Iterable[pa.RecordBatch], accounts: pa.Table | None, exclude: Collection[str], seed: int
+) -> tuple[list[tuple[int, str]], Facts]:
+    """Collect the accounts, and a bounded sample of prompts that no account dominates."""
+    orgs: dict[str, int] = {}
+    sample: list[tuple[int, int, str]] = []
+    key = np.uint64(mix(np.array([seed + 7], np.uint64))[0])
+    for batch in exchanges:
+        ids = batch.column("account_id")
+        pairs = pa.table({"a": ids, "o": pa.array(hash_identities(batch.column("org_id")))})
+        for row in pairs.group_by("a").aggregate([("o", "max")]).to_pylist():
+            if row["a"] is not None:
+                orgs[row["a"]] = max(orgs.get(row["a"], 0), row["o_max"])
+        subject = hash_identities(ids)
+        draw = mix(hash_identities(batch.column("request_id")) ^ key)
+        limit = -sample[0][0] if len(sample) >= 3 * SAMPLE_PROMPTS else 2**64
+        texts = batch.column("prompt")
+        for at in np.flatnonzero((subject != 0) & (draw < np.uint64(min(limit, 2**64 - 1)))):
+            text = texts[int(at)].as_py()
+            if text:
+                heapq.heappush(sample, (-int(draw[at]), int(subject[at]), text))
+                if len(sample) > 3 * SAMPLE_PROMPTS:
+                    heapq.heappop(sample)
+    names = np.array(sorted(set(orgs) - set(exclude)), dtype=object)
+    facts = gather(names, np.array([orgs[name] for name in names], np.uint64), accounts)
+    ordered = sorted(sample, reverse=True)
+    return [(who, text) for _, who, text in ordered], facts
+
+
+def _fair_sample(sample: list[tuple[int, str]], chosen: Collection[int]) -> list[str]:
+    """Keep prompts of chosen accounts, no more than a few each."""
+    taken: dict[int, int] = {}
+    prompts = []
+    for who, text in sample:
+        if who in chosen and taken.get(who, 0) < PROMPTS_PER_ACCOUNT:
+            taken[who] = taken.get(who, 0) + 1
+            prompts.append(text)
+    return prompts[:SAMPLE_PROMPTS]
+
+
+def _teaching_rows(spill: Spill) -> Rows:
+    parts = [rows.take(rows.ordinal < FIT_ROWS_PER_ACCOUNT) for rows in in_order(spill)]
+    if not parts:
+        raise BaselineError("a baseline needs traffic of at least one teaching account, got none")
+    names = Rows.__dataclass_fields__
+    return Rows(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -1,0 +1,200 @@
+"""Exchanges in, one profile an account out: encode, spill, sort, fold. The same bytes on any number of workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kdguard.features.session import Cursor, Rows, rows_from
+from kdguard.features.signals import NO_TIME, Encoder
+from kdguard.scan import Detector, Trajectories, follow, output_names
+from kdguard.scoring.spill import Spill, read_in_order
+
+_IN_FLIGHT_PER_WORKER = 4
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was seen while encoding.
+
+    Attributes:
+        exchanges: Exchanges read.
+        unattributed: Exchanges without an account; they cannot be scored.
+    """
+
+    exchanges: int = 0
+    unattributed: int = 0
+
+    def count(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Pass batches through, counting."""
+        for batch in batches:
+            self.exchanges += batch.num_rows
+            self.unattributed += batch.column("account_id").null_count
+            yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class Profiles:
+    """What the fold knows of m accounts, ascending by subject.
+
+    Attributes:
+        subject: Hash of the account, shape (m,).
+        account_id: The ids themselves, shape (m,), object.
+        org: Hash of the organisation that the log names, 0 = none.
+        requests: Exchanges, duplicates dropped.
+        first_us, last_us: Microseconds since 1970; `NO_TIME` = the log has no time.
+        trajectories: Scores at checkpoints, ordered by subject and checkpoint.
+    """
+
+    subject: npt.NDArray[np.uint64]
+    account_id: npt.NDArray[np.object_]
+    org: npt.NDArray[np.uint64]
+    requests: npt.NDArray[np.int64]
+    first_us: npt.NDArray[np.int64]
+    last_us: npt.NDArray[np.int64]
+    trajectories: Trajectories
+
+    def __len__(self) -> int:
+        return len(self.subject)
+
+
+def encode_into(spill: Spill, batches: Iterable[pa.RecordBatch], encoder: Encoder, workers: int = 1) -> None:
+    """Encode exchanges and write their signals to the spill, in any order."""
+    if workers <= 1:
+        for batch in batches:
+            spill.write(encoder.encode(batch))
+        spill.seal()
+        return
+    with ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), initializer=_remember, initargs=(encoder,)
+    ) as pool:
+        waiting: deque[Future[pa.RecordBatch]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(_encode, batch))
+            if len(waiting) >= _IN_FLIGHT_PER_WORKER * workers:
+                spill.write(waiting.popleft().result())
+        while waiting:
+            spill.write(waiting.popleft().result())
+    spill.seal()
+
+
+def fold(spill: Spill, detectors: Sequence[Detector], workers: int = 1) -> Profiles:
+    """Fold everything in the spill into profiles.
+
+    Args:
+        spill: Sealed signals.
+        detectors: Detectors whose outputs become the score columns.
+        workers: Processes; accounts are shared out by hash, so each is folded by exactly one.
+    """
+    spill.seal()
+    tasks = [(spill.folder, spill.sort_memory_mb // workers, at, workers, tuple(detectors)) for at in range(workers)]
+    if workers <= 1:
+        parts = [_fold_partition(*tasks[0])]
+    else:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            parts = list(pool.map(_fold_partition, *zip(*tasks, strict=True)))
+    return _join(parts, len(output_names(detectors)))
+
+
+def in_order(spill: Spill) -> Iterator[Rows]:
+    """Read a spill's rows in canonical order."""
+    spill.seal()
+    cursor = Cursor()
+    for batch in read_in_order(spill.folder, spill.sort_memory_mb):
+        rows, cursor = rows_from(batch, cursor)
+        yield rows
+
+
+_encoder: Encoder | None = None
+
+
+def _remember(encoder: Encoder) -> None:
+    global _encoder
+    _encoder = encoder
+
+
+def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if _encoder is None:
+        raise RuntimeError("the worker was not given an encoder")
+    return _encoder.encode(batch)
+
+
+def _fold_partition(
+    folder: Path, sort_memory_mb: int, partition: int, partitions: int, detectors: tuple[Detector, ...]
+) -> Profiles:
+    seen: list[tuple[npt.NDArray[np.generic], ...]] = []
+
+    def rows() -> Iterator[Rows]:
+        cursor = Cursor()
+        for batch in read_in_order(folder, sort_memory_mb, partition, partitions):
+            part, cursor = rows_from(batch, cursor)
+            seen.append(_summarise(batch))
+            yield part
+
+    trajectories = Trajectories.concatenate(list(follow(rows(), detectors)), len(output_names(detectors)))
+    return _merge_accounts(seen, trajectories)
+
+
+def _summarise(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.generic], ...]:
+    """Count the accounts of one sorted batch: subject, id, org, requests, first and last time."""
+    subject = batch.column("subject").to_numpy()
+    starts = np.flatnonzero(np.concatenate(([True], subject[1:] != subject[:-1])))
+    time_us = batch.column("time_us").to_numpy()
+    return (
+        subject[starts],
+        np.array(batch.column("account_id").take(pa.array(starts)).to_pylist(), dtype=object),
+        np.maximum.reduceat(batch.column("org").to_numpy(), starts),
+        np.diff(np.append(starts, len(subject))),
+        np.minimum.reduceat(np.where(time_us == NO_TIME, np.iinfo(np.int64).max, time_us), starts),
+        np.maximum.reduceat(time_us, starts),
+    )
+
+
+def _merge_accounts(seen: list[tuple[npt.NDArray[np.generic], ...]], trajectories: Trajectories) -> Profiles:
+    """Join batch summaries; an account cut by a batch boundary appears in adjacent ones."""
+    if not seen:
+        none = np.empty(0, np.int64)
+        codes = np.empty(0, np.uint64)
+        return Profiles(codes, np.empty(0, object), codes, none, none, none, trajectories)
+    subject, account_id, org, requests, first_us, last_us = (
+        np.concatenate([part[at] for part in seen]) for at in range(6)
+    )
+    starts = np.flatnonzero(np.concatenate(([True], subject[1:] != subject[:-1])))
+    return Profiles(
+        subject[starts],
+        account_id[starts],
+        np.maximum.reduceat(org, starts),
+        np.add.reduceat(requests, starts),
+        np.where(np.maximum.reduceat(last_us, starts) == NO_TIME, NO_TIME, np.minimum.reduceat(first_us, starts)),
+        np.maximum.reduceat(last_us, starts),
+        trajectories,
+    )
+
+
+def _join(parts: Sequence[Profiles], width: int) -> Profiles:
+    """Put partitions of disjoint accounts back into one order."""
+    trajectories = Trajectories.concatenate([part.trajectories for part in parts], width)
+    order = np.lexsort((trajectories.checkpoint, trajectories.subject))
+    subject = np.concatenate([part.subject for part in parts])
+    at = np.argsort(subject)
+
+    def column(name: str) -> npt.NDArray[np.generic]:
+        return np.concatenate([getattr(part, name) for part in parts])[at]
+
+    return Profiles(
+        subject[at],
+        column("account_id"),
+        column("org"),
+        column("requests"),
+        column("first_us"),
+        column("last_us"),
+        trajectories.take(order),
+    )

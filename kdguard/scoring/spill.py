@@ -1,0 +1,156 @@
+"""Signals on disk: written as they come, read back in canonical order with duplicates gone, in bounded memory.
+
+Decision, 2026-11-23. A log can be larger than memory, and one account can be larger than memory too. Sorting
+outside memory is a solved problem, so DuckDB does it; what it sorts are signals, not exchanges, so prompts never
+reach the spill. Given up: about 25 MB of dependency.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kdguard.features.signals import SIGNALS
+
+SORT_MEMORY_MB = 768
+CHUNK_ROWS = 131_072
+_PART_ROWS = 1_000_000
+
+_IN_ORDER = """
+    SELECT {columns} FROM (
+        SELECT *, row_number() OVER (
+            PARTITION BY subject, request_id, choice ORDER BY time_us, text, prompt_bytes, output_tokens
+        ) AS copy
+        FROM read_parquet(?) WHERE subject % {partitions} = {partition}
+    ) WHERE copy = 1
+    ORDER BY subject, account_id, time_us, request_id, choice
+"""
+
+
+class Spill:
+    """A folder of signals that lives as long as the `with` block.
+
+    Args:
+        folder: Where to put it; a temporary folder by default, removed at the end.
+        sort_memory_mb: Memory the sort may use before it goes to disk.
+    """
+
+    def __init__(self, folder: Path | None = None, *, sort_memory_mb: int = SORT_MEMORY_MB) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="kdguard-", dir=folder)
+        self.folder = Path(self._temporary.name)
+        self.sort_memory_mb = sort_memory_mb
+        self._writer: pq.ParquetWriter | None = None
+        self._rows_in_part = 0
+        self._parts = 0
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, signals: pa.RecordBatch) -> None:
+        """Append signals, in any order."""
+        if self._writer is None:
+            self._parts += 1
+            self._writer = pq.ParquetWriter(
+                self.folder / f"part-{self._parts:06d}.parquet",
+                SIGNALS,
+                compression="lz4",
+                use_dictionary=["account_id"],
+                write_statistics=False,
+            )
+        self._writer.write_batch(signals)
+        self._rows_in_part += signals.num_rows
+        if self._rows_in_part >= _PART_ROWS:
+            self.seal()
+
+    def seal(self) -> None:
+        """Finish the part being written; reading back needs it."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer, self._rows_in_part = None, 0
+
+    def exhibits(self, subjects: list[int], per_subject: int) -> pa.Table:
+        """Name the requests of each subject that look most like extraction.
+
+        Args:
+            subjects: Hashes of accounts.
+            per_subject: Requests a subject.
+
+        Returns:
+            Columns subject, request_id, technique, margin; strongest first within a subject.
+        """
+        self.seal()
+        with self._connect() as connection:
+            return connection.execute(
+                """
+                SELECT subject, request_id, any_value(technique) AS technique, max(margin) AS margin
+                FROM read_parquet(?) WHERE list_contains(?, subject)
+                GROUP BY subject, request_id
+                QUALIFY row_number() OVER (PARTITION BY subject ORDER BY max(margin) DESC, request_id) <= ?
+                ORDER BY subject, margin DESC, request_id
+                """,
+                [f"{self.folder}/part-*.parquet", subjects, per_subject],
+            ).to_arrow_table()
+
+    def daily(self, subjects: list[int], margin: int) -> pa.Table:
+        """Count requests a day, and those at or above `margin`, for some subjects."""
+        self.seal()
+        with self._connect() as connection:
+            return connection.execute(
+                """
+                SELECT subject, time_us // 86400000000 AS day, count(*) AS requests,
+                       count(*) FILTER (margin >= ?) AS suspicious
+                FROM read_parquet(?) WHERE list_contains(?, subject) AND time_us > 0
+                GROUP BY ALL ORDER BY ALL
+                """,
+                [margin, f"{self.folder}/part-*.parquet", subjects],
+            ).to_arrow_table()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(config=_settings(self.folder, "query", self.sort_memory_mb))
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self.seal()
+        self._temporary.cleanup()
+
+
+def read_in_order(
+    folder: Path, sort_memory_mb: int = SORT_MEMORY_MB, partition: int = 0, partitions: int = 1
+) -> Iterator[pa.RecordBatch]:
+    """Read the accounts of one partition in canonical order: subject, time, request id, choice.
+
+    Of rows with one (account, request_id, choice) the earliest is kept.
+
+    Args:
+        folder: Folder of a sealed spill.
+        sort_memory_mb: Memory the sort may use before it goes to disk.
+        partition: Which share of the accounts, in [0, partitions).
+        partitions: Shares in all; an account is in exactly one.
+    """
+    if not any(folder.glob("part-*.parquet")):
+        return
+    query = _IN_ORDER.format(columns=", ".join(SIGNALS.names), partitions=partitions, partition=partition)
+    with duckdb.connect(config=_settings(folder, f"sort-{partition}", sort_memory_mb)) as connection:
+        relation = connection.sql(query, params=[f"{folder}/part-*.parquet"])
+        for batch in relation.to_arrow_reader(CHUNK_ROWS):
+            yield batch.cast(SIGNALS)
+
+
+def _settings(folder: Path, name: str, memory_mb: int) -> dict[str, str | int]:
+    return {
+        "memory_limit": f"{max(memory_mb, 128)}MB",
+        "temp_directory": str(folder / name),
+        "threads": 1,
+        "preserve_insertion_order": "false",
+    }

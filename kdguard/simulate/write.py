@@ -1,0 +1,123 @@
+"""The folder form of a simulated world: a log in two formats, the accounts table, the truth, a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from kdguard.exchanges.schema import SCHEMA_VERSION
+from kdguard.simulate.traffic import Simulated
+
+JSONL_FIELDS = (
+    "request_id",
+    "time",
+    "account_id",
+    "org_id",
+    "session_id",
+    "model",
+    "endpoint",
+    "system",
+    "prompt",
+    "response",
+    "input_tokens",
+    "output_tokens",
+    "status",
+    "finish_reason",
+    "client_ip",
+    "user_agent",
+    "temperature",
+    "n",
+    "max_tokens",
+    "logprobs",
+    "top_logprobs",
+    "tools",
+)
+"""Fields of the flat JSONL log, the format of least effort."""
+_CHUNK = 8_192
+
+
+def write(simulated: Simulated, out: Path, *, seed: int, world_digest: str, split: str) -> dict[str, Any]:
+    """Write a simulated world to a folder; the same world and seed give the same bytes.
+
+    Args:
+        simulated: What `simulate` returned.
+        out: Folder to write, made if absent.
+        seed: For the manifest.
+        world_digest: For the manifest.
+        split: For the manifest.
+
+    Returns:
+        The manifest.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    table = simulated.table()
+    pq.write_table(table, out / "exchanges.parquet", compression="zstd", row_group_size=65_536)
+    with (out / "log.jsonl").open("wb") as log:
+        for chunk in jsonl(table):
+            log.write(chunk)
+    pa_csv.write_csv(_plain(simulated.accounts), out / "accounts.csv")
+    pq.write_table(simulated.account_labels, out / "labels_accounts.parquet", compression="zstd")
+    labels = simulated.request_labels.sort_by("request_id")
+    pq.write_table(labels, out / "labels_requests.parquet", compression="zstd")
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "traffic",
+        "seed": seed,
+        "split": split,
+        "world_digest": world_digest,
+        "counts": counts(simulated),
+        "files": {path.name: _digest(path) for path in sorted(out.iterdir()) if path.name in _FILES},
+    }
+    (out / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+    return manifest
+
+
+_FILES = frozenset(
+    {"exchanges.parquet", "log.jsonl", "accounts.csv", "labels_accounts.parquet", "labels_requests.parquet"}
+)
+
+
+def counts(simulated: Simulated) -> dict[str, int]:
+    """How much there is of everything."""
+    labels = simulated.account_labels
+    campaigns = labels.column("campaign_id").drop_null().unique()
+    return {
+        "exchanges": simulated.request_labels.num_rows,
+        "attack_exchanges": pc.sum(simulated.request_labels.column("is_attack")).as_py() or 0,
+        "accounts": labels.num_rows,
+        "attack_accounts": pc.sum(labels.column("is_attack")).as_py() or 0,
+        "owners": len(labels.column("owner_id").unique()),
+        "campaigns": len(campaigns),
+    }
+
+
+def jsonl(table: pa.Table) -> Iterator[bytes]:
+    """The flat JSONL log, a chunk of lines at a time; absent values are left out."""
+    flat = table.select(list(JSONL_FIELDS))
+    has_tools = pc.is_valid(flat.column("tools"))
+    flat = flat.set_column(flat.schema.get_field_index("tools"), "tools", has_tools)
+    stamp = pc.strftime(flat.column("time"), format="%Y-%m-%dT%H:%M:%SZ")
+    flat = flat.set_column(flat.schema.get_field_index("time"), "time", stamp)
+    for piece in flat.to_batches(max_chunksize=_CHUNK):
+        rows = piece.to_pylist()
+        lines = [orjson.dumps({key: value for key, value in row.items() if value is not None}) for row in rows]
+        yield b"\n".join(lines) + b"\n"
+
+
+def _plain(accounts: pa.Table) -> pa.Table:
+    """The accounts table with RFC 3339 times, for CSV."""
+    stamp = pc.strftime(accounts.column("created_at").cast(pa.timestamp("s", "UTC"), safe=False), format="%Y-%m-%dT%H:%M:%SZ")
+    return accounts.set_column(accounts.schema.get_field_index("created_at"), "created_at", stamp)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "blake2b").hexdigest()[:32]

@@ -1,0 +1,4 @@
+"""Statistics of evidence. Knows nothing of logs or models.
+
+Letters used throughout: n records, m subjects, r references, d dimensions, k outputs.
+"""
