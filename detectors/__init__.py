@@ -10,11 +10,11 @@ from kdguard.detectors.query_patterns.drift import Drift
 from kdguard.detectors.query_patterns.events import Events
 from kdguard.detectors.query_patterns.harvest import Harvest
 from kdguard.detectors.query_patterns.mixture_tail import MixtureTail
+from kdguard.detectors.query_patterns.novelty import Novelty
 from kdguard.detectors.query_patterns.technique import TechniqueClassifier
 from kdguard.detectors.query_patterns.technique_rate import TechniqueRate
 from kdguard.detectors.query_patterns.template import TemplateConcentration
 from kdguard.detectors.query_patterns.tempo import Tempo
-from kdguard.features.embedding import Embedding
 from kdguard.scan import Detector
 from kdguard.scoring.suite import Suite
 
@@ -24,6 +24,7 @@ ALL: tuple[type[Detector], ...] = (
     TemplateConcentration,
     Coverage,
     Drift,
+    Novelty,
     Tempo,
     Harvest,
     Events,
@@ -37,5 +38,4 @@ def default_suite() -> Suite:
         technique=TechniqueClassifier.untrained(),
         detectors=tuple(detector() for detector in ALL),
         weights=json.loads(shipped)["weights"],
-        embedding=Embedding(),
     )

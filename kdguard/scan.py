@@ -237,9 +237,7 @@ def follow(chunks: Iterable[Rows], detectors: Sequence[Detector]) -> Iterator[Tr
         band = np.searchsorted(CHECKPOINTS, rows.ordinal, side="right")
         for level in np.unique(band):
             part = rows.take(band == level)
-            states = [
-                detector.update(state, part) for detector, state in zip(detectors, states, strict=True)
-            ]
+            states = [detector.update(state, part) for detector, state in zip(detectors, states, strict=True)]
             if level < len(CHECKPOINTS):
                 reached = part.take(part.ordinal == CHECKPOINTS[level] - 1)
                 if len(reached):
@@ -254,9 +252,7 @@ def _snapshot(
     detectors: Sequence[Detector], states: Sequence[State], reached: Rows, level: int
 ) -> Trajectories:
     keep = np.searchsorted(states[0].subjects, reached.subject)
-    scores = [
-        detector.scores(state.take(keep)) for detector, state in zip(detectors, states, strict=True)
-    ]
+    scores = [detector.scores(state.take(keep)) for detector, state in zip(detectors, states, strict=True)]
     return Trajectories(
         reached.subject, np.full(len(reached), level), reached.time_us, np.concatenate(scores, axis=1)
     )

@@ -75,12 +75,9 @@ class Drift(Detector):
             if self.prototypes is None:
                 others = np.full(len(state), np.nan)
             else:
-                gaps = (
-                    np.square(mean).sum(axis=1)[:, None]
-                    - 2 * np.einsum("md,kd->mk", mean, self.prototypes)
-                    + np.square(self.prototypes).sum(axis=1)[None, :]
-                )
-                others = gaps.min(axis=1) / SIGNS - noise
+                # Row-wise sums, not a matrix product: BLAS rounds differently for different numbers of subjects.
+                gaps = np.min([np.square(mean - one).sum(axis=1) for one in self.prototypes], axis=0)
+                others = gaps / SIGNS - noise
             early_n = state.columns["early_n"][:, 0].astype(np.float64)
             late_n = count - early_n
             early = state.columns["early"] / early_n[:, None]

@@ -11,7 +11,14 @@ import numpy.typing as npt
 from kdguard.features.session import Rows
 from kdguard.features.signals import FLAGS, MARGIN_SCALE
 from kdguard.scan import Column, Detector, Floats, State
-from kdguard.stats.sketches import AMS_COUNTERS, HLL_REGISTERS, ams_counters, collision_rate, hll_estimate, hll_registers
+from kdguard.stats.sketches import (
+    AMS_COUNTERS,
+    HLL_REGISTERS,
+    ams_counters,
+    collision_rate,
+    hll_estimate,
+    hll_registers,
+)
 
 _REFUSED = FLAGS["refused"] | FLAGS["blocked"]
 _EARLY = 20

@@ -41,7 +41,9 @@ class Harvest(Detector):
         log_output = np.rint(np.log2(1.0 + np.where(sized, rows.output_tokens, 0)) * 256)
         return {
             "n": np.ones(len(rows), np.int64),
-            "soft": (rows.flag("logprobs") | rows.flag("many_choices") | rows.flag("logit_bias")).astype(np.int64),
+            "soft": (rows.flag("logprobs") | rows.flag("many_choices") | rows.flag("logit_bias")).astype(
+                np.int64
+            ),
             "single": (rows.flag("single_turn") & ~rows.flag("tools")).astype(np.int64),
             "sized": sized.astype(np.int64),
             "log_output": np.where(sized, log_output, 0).astype(np.int64),

@@ -75,7 +75,8 @@ class MixtureTail(Detector):
         ratio = np.maximum(tilt / tilt.sum() / benign, 1e-3)
         weights = np.array([0.0, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.0])
         gain = np.log1p(weights[:, None] * (ratio - 1)[None, :])
-        contamination = (bins @ gain.T).max(axis=1)
+        # Row-wise sums, not a matrix product: BLAS rounds differently for different numbers of subjects.
+        contamination = np.max([(bins * row).sum(axis=1) for row in gain], axis=0)
         total = bins.sum(axis=1)
         high = state.columns["techniques"].astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,16 @@ from kdguard.features.text import Words, hash_words, sum_by_text
 from kdguard.simulate.lookalikes import benign_lookalikes
 from kdguard.simulate.techniques import WRAPPED, elicit
 
-BUCKET_BITS = 16
+BUCKET_BITS = 18
+EDGE_WORDS = 40
+_CODES = 3
 _WEIGHT_SCALE = 1024
-_PENALTY = 10.0
+_PENALTY = 30.0
 
 
 @dataclass(frozen=True)
 class TechniqueClassifier:
-    """Multinomial logistic regression over hashed words and stems.
+    """Multinomial logistic regression over hashed words, stems and word pairs.
 
     Each technique's log-odds against benign is a sum of integer word weights over the root of the text length, so
     it is the same in every batch. Classes are the techniques that leave traces in wording (log-scoring reference,
@@ -33,28 +35,31 @@ class TechniqueClassifier:
     subject matter cannot give the class away, and honest look-alikes are among the negatives.
 
     Attributes:
-        weights: Weight of each bucket for each technique, log-odds x 1024, shape (2^16, k), int32.
+        weights: Weight of each bucket for each technique, log-odds x 1024, shape (2^18, k), int32.
         intercepts: Log-odds of an empty text, nats, shape (k,).
         techniques: Names of the techniques, in column order.
+        leave_out: Techniques never shown in learning, to measure what happens with new ones.
+        languages: Languages of the extraction prompts shown; empty = all.
     """
 
     weights: npt.NDArray[np.int32]
     intercepts: npt.NDArray[np.float64]
     techniques: tuple[str, ...] = WRAPPED
+    leave_out: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
 
     @classmethod
-    def untrained(cls) -> TechniqueClassifier:
+    def untrained(cls, leave_out: Sequence[str] = (), languages: Sequence[str] = ()) -> TechniqueClassifier:
         """Return a classifier that finds every text ordinary."""
-        return cls(np.zeros((1 << BUCKET_BITS, len(WRAPPED)), np.int32), np.full(len(WRAPPED), -5.0))
+        return cls(
+            np.zeros((1 << BUCKET_BITS, len(WRAPPED)), np.int32),
+            np.full(len(WRAPPED), -5.0),
+            leave_out=tuple(leave_out),
+            languages=tuple(languages),
+        )
 
     def fit(
-        self,
-        prompts: Sequence[str],
-        *,
-        seed: int = 0,
-        per_technique: int = 4000,
-        leave_out: Sequence[str] = (),
-        languages: Sequence[str] | None = None,
+        self, prompts: Sequence[str], *, seed: int = 0, per_technique: int = 12_000
     ) -> TechniqueClassifier:
         """Learn from benign prompts.
 
@@ -62,8 +67,6 @@ class TechniqueClassifier:
             prompts: Benign prompts of reference accounts.
             seed: Seed of the simulated extraction prompts.
             per_technique: Simulated prompts a technique.
-            leave_out: Techniques not shown, to measure what the classifier does with new ones.
-            languages: Languages of the simulated prompts; None = all.
 
         Raises:
             ValueError: There are no prompts.
@@ -78,23 +81,23 @@ class TechniqueClassifier:
             return [prompts[at] for at in rng.integers(0, len(prompts), count)]
 
         lookalikes = 2 * per_technique
-        texts += benign_lookalikes(payloads(lookalikes), rng, "fit")
+        texts += benign_lookalikes(payloads(lookalikes), rng, "both")
         labels += [0] * lookalikes
-        shown = [name for name in self.techniques if name not in leave_out]
+        shown = [name for name in self.techniques if name not in self.leave_out]
         for name in shown:
-            for language in languages or (None,):
-                count = per_technique // len(languages or (None,))
+            for language in self.languages or (None,):
+                count = per_technique // len(self.languages or (None,))
                 texts += elicit(payloads(count), name, rng, split="fit", language=language)
                 labels += [1 + self.techniques.index(name)] * count
-        model = LogisticRegression(C=_PENALTY, max_iter=80, tol=1e-3)
+        model = LogisticRegression(C=_PENALTY, max_iter=300, tol=1e-3)
         model.fit(_presence(hash_words(pa.array(texts, pa.string()))), labels)
         return self._rounded(model)
 
     def margins(self, words: Words) -> npt.NDArray[np.int32]:
         """Return log-odds of each technique against benign, nats x 256, shape (n, k), int32."""
-        words_at, stems_at = _bucket(words.words), _bucket(words.stems)
-        total = sum_by_text(self.weights[words_at] + self.weights[stems_at], words.indptr)
-        length = np.maximum(2 * np.diff(words.indptr), 1)
+        index, indptr = _edges(words)
+        total = sum_by_text(self.weights[index], indptr)
+        length = np.maximum(np.diff(indptr), 1)
         log_odds = total / _WEIGHT_SCALE / np.sqrt(length)[:, None] + self.intercepts[None, :]
         log_odds[np.diff(words.indptr) == 0] = -20.0
         return np.rint(np.clip(log_odds, -20, 20) * MARGIN_SCALE).astype(np.int32)
@@ -114,18 +117,28 @@ class TechniqueClassifier:
                 coefficients[at] = model.coef_[rows[at + 1]] - model.coef_[rows[0]]
                 intercepts[at] = model.intercept_[rows[at + 1]] - model.intercept_[rows[0]]
         weights = np.rint(coefficients.T * _WEIGHT_SCALE).astype(np.int32)
-        return TechniqueClassifier(weights, intercepts, self.techniques)
+        return replace(self, weights=weights, intercepts=intercepts)
 
 
-def _bucket(codes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    return (codes >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
+def _edges(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Buckets of words, stems and word pairs near either end of each text: instructions stand before or after the matter.
+
+    Returns:
+        Buckets, and where each text's begin, shape (n + 1,).
+    """
+    size = np.diff(words.indptr)
+    place = np.arange(len(words.words)) - np.repeat(words.indptr[:-1], size)
+    near = (place < EDGE_WORDS) | (place >= np.repeat(size, size) - EDGE_WORDS)
+    shift = np.uint64(64 - BUCKET_BITS)
+    index = np.empty(_CODES * int(near.sum()), np.int64)
+    for at, codes in enumerate((words.words, words.stems, words.bigrams)):
+        index[at::_CODES] = codes[near] >> shift
+    return index, np.concatenate(([0], np.cumsum(_CODES * np.minimum(size, 2 * EDGE_WORDS))))
 
 
 def _presence(words: Words) -> csr_matrix:
-    """Bucket counts over the root of the text length, shape (n, 2^16): what `margins` multiplies with."""
-    index = np.empty(2 * len(words.words), np.int64)
-    index[0::2], index[1::2] = _bucket(words.words), _bucket(words.stems)
-    length = 2 * np.diff(words.indptr)
+    """Bucket counts over the root of the length, shape (n, 2^18): what `margins` multiplies with."""
+    index, indptr = _edges(words)
+    length = np.diff(indptr)
     value = np.repeat(1 / np.sqrt(np.maximum(length, 1)), length).astype(np.float32)
-    shape = (len(words.indptr) - 1, 1 << BUCKET_BITS)
-    return csr_matrix((value, index, 2 * words.indptr), shape=shape)
+    return csr_matrix((value, index, indptr), shape=(len(length), 1 << BUCKET_BITS))

@@ -69,7 +69,8 @@ class Tempo(Detector):
             mean = state.columns["log_gap"][:, 0] / gaps
             variance = np.maximum(state.columns["log_gap_squared"][:, 0] / gaps - mean * mean, 0)
             days = np.maximum(
-                (state.columns["last_us"][:, 0].astype(np.float64) - state.columns["first_us"][:, 0]) / _DAY_US,
+                (state.columns["last_us"][:, 0].astype(np.float64) - state.columns["first_us"][:, 0])
+                / _DAY_US,
                 1 / 24,
             )
             rate = np.log2(total / days)

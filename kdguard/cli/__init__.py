@@ -1,0 +1,57 @@
+"""The command line. One file a command; data on stdout, talk on stderr.
+
+Exit status: 0 ran and found nothing, 1 found something, 2 bad usage or input, 3 internal error, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from kdguard.cli.baseline import baseline
+from kdguard.cli.convert import convert
+from kdguard.cli.demo import demo
+from kdguard.cli.evaluate import evaluate
+from kdguard.cli.inspect import inspect
+from kdguard.cli.score import score
+from kdguard.cli.simulate import app as simulate_app
+from kdguard.errors import InputError
+
+app = typer.Typer(
+    name="kdguard",
+    help="Find who is extracting your model, and prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    pretty_exceptions_enable=False,
+)
+for command in (demo, inspect, baseline, score, convert, evaluate):
+    app.command(command.__name__)(command)
+app.add_typer(simulate_app, name="simulate")
+
+
+def main() -> None:
+    """Run the command line and turn errors into messages and exit statuses."""
+    try:
+        app()
+    except InputError as error:
+        print(f"kdguard: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as error:
+        # Only the kind and the place: a message or a local variable could hold a prompt.
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = (
+            f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "unknown place"
+        )
+        print(
+            f"kdguard: internal error: {type(error).__name__} at {place}; please report it", file=sys.stderr
+        )
+        sys.exit(3)

@@ -10,17 +10,26 @@ import typer
 
 # Detector group -> groups of columns, of each of which one must be filled -> what to do if not.
 REQUIREMENTS: tuple[tuple[str, tuple[tuple[str, ...], ...], str], ...] = (
-    ("any verdict on accounts", (("account_id",),), "give --account FIELD, or --account =NAME for one account"),
-    ("technique, template, coverage, drift", (("prompt",),), "log prompts; without them only metadata speaks"),
-    ("tempo, ramp, synchrony", (("time",),), "give --time FIELD, or --time file"),
-    ("events: pivots, failover, sweeps", (("time",), ("model",), ("status", "refused")), "log model and status"),
+    ("any verdict on accounts", (("account_id",),), "--account FIELD, or --account =NAME for one account"),
+    (
+        "technique, template, coverage, drift",
+        (("prompt",),),
+        "log prompts: only metadata speaks without them",
+    ),
+    ("tempo, ramp, synchrony", (("time",),), "--time FIELD, or --time file"),
+    (
+        "events: pivot, failover, sweep",
+        (("time",), ("model",), ("status", "refused")),
+        "log model and status",
+    ),
     (
         "coordination by metadata",
         (("client_ip", "user_agent", "tls_fingerprint", "key_hash"),),
-        "log an address, a user agent or a key hash; or join an accounts table",
+        "log an address, user agent or key hash",
     ),
     ("label and logprob harvesting", (("logprobs", "n", "logit_bias"),), "log the request parameters"),
 )
+_STYLES = {"runs": "green", "abstains": "yellow"}
 
 
 def inspect(
@@ -47,47 +56,38 @@ def inspect(
             for batch in read(logs, format, account=account, time=time, rejects=counted):
                 summary.add(batch)
     except (InputError, OSError) as error:
-        Console(stderr=True, highlight=False).print(str(error), style="red", markup=False)
+        Console(stderr=True, highlight=False).print(str(error), style="red", markup=False, soft_wrap=True)
         raise typer.Exit(2) from error
     told = summary.told() | {"skipped": counted.skipped, "rejects": dict(counted.counts)}
-    told |= {"examples": counted.messages(), "detectors": abilities(told["columns"])}
+    told |= {"examples": counted.messages(6), "detectors": abilities(told["columns"])}
     if as_json:
         typer.echo(orjson.dumps(told).decode())
     else:
-        _show(told, Console(highlight=False))
+        sections = summary.sections()
+        sections.append(("Detectors", [(a["detectors"], a["state"], a["note"]) for a in told["detectors"]]))
+        if counted.total:
+            bad = [(f"{n:,}", rule) for rule, n in counted.counts.items()]
+            sections.append(("Rejected", [*bad, *(("", message) for message in told["examples"])]))
+        _show(sections, Console(highlight=False))
 
 
 def abilities(columns: dict[str, float]) -> list[dict[str, Any]]:
-    """For each group of detectors: the share of rows it could use, and what to do if there are none."""
+    """For each group of detectors: the share of exchanges it can use, and what to do if that is none."""
     found = []
     for name, groups, advice in REQUIREMENTS:
         usable = min(max(columns.get(column, 0.0) for column in group) for group in groups)
-        found.append({"detectors": name, "usable": usable, "advice": None if usable else advice})
+        state, note = ("runs", f"on {usable:.0%} of exchanges") if usable else ("abstains", advice)
+        found.append({"detectors": name, "state": state, "note": note, "usable": usable})
     return found
 
 
-def _show(told: dict[str, Any], console: Any) -> None:
+def _show(sections: list[tuple[str, list[tuple[str, ...]]]], console: Any) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    def table(title: str, rows: list[tuple[str, str]]) -> None:
-        grid = Table(title=title, title_justify="left", title_style="bold", show_header=False, box=None)
-        for row in rows or [("none", "")]:
-            grid.add_row(*row)
-        console.print(grid, markup=False)
-
-    names = ", ".join(f"{name} ({count:,})" for name, count in told["formats"].items())
-    about = "" if told["accounts_exact"] else "about "
-    facts = [("exchanges", f"{told['exchanges']:,}   {names}"), ("time", f"{told['first']} to {told['last']}")]
-    facts.append(("accounts", f"{about}{told['accounts']:,}; {told['unattributed']:,} rows without one"))
-    facts += [(key.replace("_", " "), f"{told[key]:,}") for key in ("truncated", "content_missing", "skipped")]
-    table("In the log", facts)
-    filled = [f"{name} {share:.0%}" for name, share in told["columns"].items()]
-    table("Columns, by share of rows that have them", [(", ".join(filled), "")])
-    most = max(told["accounts_by_requests"].values(), default=0) or 1
-    bars = {k: (f"{n:,}", "█" * -(-30 * n // most)) for k, n in told["accounts_by_requests"].items() if n}
-    table("Accounts by number of exchanges", [(label, f"{n:>7} {bar}") for label, (n, bar) in bars.items()])
-    can = [(a["detectors"], f"{a['usable']:.0%}" if a["usable"] else a["advice"]) for a in told["detectors"]]
-    table("Detectors: share of rows they can use, or what is missing", can)
-    if told["rejects"]:
-        table("Lines that could not be read", [(f"{n:,}", rule) for rule, n in told["rejects"].items()])
-        table("For instance", [(message, "") for message in told["examples"]])
+    for title, rows in sections:
+        console.rule(f"[bold]{title}", align="left", style="dim")
+        grid = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 1))
+        for row in rows:
+            grid.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        console.print(grid)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Simulate logs with known truth: benign owners and extraction campaigns.", no_args_is_help=True)
+app = typer.Typer(help="Simulate logs with known truth.", no_args_is_help=True)
 
 
 @app.callback()
@@ -17,13 +17,13 @@ def _simulate() -> None:
 
 @app.command()
 def traffic(
-    world: Annotated[str, typer.Argument(help="A packaged world (tiny, standard, campaigns, shifted) or a TOML file.")],
+    world: Annotated[str, typer.Argument(help="tiny, standard, campaigns, shifted, or a TOML file.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write.", file_okay=False)],
     seed: Annotated[int, typer.Option("--seed", help="Seed; the same seed gives the same bytes.", min=0)] = 0,
     split: Annotated[str, typer.Option("--split", help="Prompts to use: fit, calibration or test.")] = "test",
     data: Annotated[
         Path | None,
-        typer.Option("--data", envvar="KDGUARD_DATA", help="Folder with real prompts; else texts of our own.", exists=True),
+        typer.Option("--data", envvar="KDGUARD_DATA", exists=True, help="Folder with real prompts."),
     ] = None,
 ) -> None:
     """Simulate the API log of a world and write it with its accounts table and the truth.

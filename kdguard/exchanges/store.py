@@ -47,7 +47,7 @@ def write(batches: Iterable[pa.RecordBatch], path: str | Path) -> int:
             unfinished,
             EXCHANGES,
             compression="zstd",
-            use_dictionary=[name for name in EXCHANGES.names if name not in _PROSE],
+            use_dictionary=[name for name in EXCHANGES.names if name not in _PROSE],  # type: ignore[arg-type]
         ) as writer:
             for group in _groups(batches):
                 writer.write_table(group, row_group_size=ROW_GROUP_ROWS)

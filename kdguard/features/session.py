@@ -27,6 +27,7 @@ class Rows:
         previous_flags: Flags of the request before, 0 = first.
         margin: Technique log-odds, nats x 256.
         technique: Index of the likeliest technique.
+        familiarity: Mean log2(1 + times its word pairs were seen in the reference) x 256.
         has_text: Whether the prompt text was there.
         signs: Packed random-hyperplane signs, shape (n, 16).
         head, tail, text, system: Hashes of first words, last words, whole prompt, system prompt.
@@ -42,6 +43,7 @@ class Rows:
     previous_flags: npt.NDArray[np.int32]
     margin: npt.NDArray[np.int32]
     technique: npt.NDArray[np.int8]
+    familiarity: npt.NDArray[np.int32]
     has_text: npt.NDArray[np.bool_]
     signs: npt.NDArray[np.uint8]
     head: Codes
@@ -87,10 +89,7 @@ class Cursor:
     flags: int = 0
 
 
-_DIRECT = (
-    "subject time_us margin technique has_text head tail text system prompt_bytes output_tokens flags model "
-    "network user_agent tls key session"
-).split()
+_DIRECT = ["subject", "time_us", "margin", "technique", "familiarity", "has_text", "head", "tail", "text", "system", "prompt_bytes", "output_tokens", "flags", "model", "network", "user_agent", "tls", "key", "session"]
 
 
 def rows_from(signals: pa.RecordBatch, cursor: Cursor) -> tuple[Rows, Cursor]:
@@ -134,4 +133,6 @@ def rows_from(signals: pa.RecordBatch, cursor: Cursor) -> tuple[Rows, Cursor]:
 def _packed(signs: pa.Array) -> npt.NDArray[np.uint8]:
     _, data = signs.buffers()
     width = signs.type.byte_width
-    return np.frombuffer(data, np.uint8, count=len(signs) * width, offset=signs.offset * width).reshape(-1, width)
+    return np.frombuffer(data, np.uint8, count=len(signs) * width, offset=signs.offset * width).reshape(
+        -1, width
+    )

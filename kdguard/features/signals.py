@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kdguard.features.embedding import Embedding
+from kdguard.features.familiarity import Familiarity
 from kdguard.features.text import Codes, Words, edge_codes, hash_identities, hash_words, mix, text_codes
 
 TEMPLATE_SPAN_WORDS = 5
@@ -32,6 +33,7 @@ SIGNALS: pa.Schema = pa.schema(
         ("choice", pa.int32()),
         ("margin", pa.int32()),  # technique log-odds against benign, nats x 256
         ("technique", pa.int8()),  # index of the likeliest technique
+        ("familiarity", pa.int32()),  # mean log2(1 + times the word pairs were seen in the reference) x 256
         ("has_text", pa.bool_()),
         ("signs", pa.binary(16)),  # packed random-hyperplane signs of the prompt
         ("head", pa.uint64()),  # first words, digits masked
@@ -48,7 +50,10 @@ SIGNALS: pa.Schema = pa.schema(
         ("key", pa.uint64()),
         ("session", pa.uint64()),
         ("org", pa.uint64()),
-        ("half", pa.bool_()),  # keyed half of the account's sessions: groups form on one, are tested on the other
+        (
+            "half",
+            pa.bool_(),
+        ),  # keyed half of the account's sessions: groups form on one, are tested on the other
     ]
 )
 
@@ -81,10 +86,12 @@ class Encoder:
     Attributes:
         technique: Model of extraction wording.
         embedding: Random-hyperplane signs.
+        familiarity: Word pairs of the reference.
     """
 
     technique: TechniqueModel
     embedding: Embedding
+    familiarity: Familiarity
 
     def encode(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Encode n exchanges as n signals, in the same order.
@@ -113,6 +120,7 @@ class Encoder:
             "choice": batch.column("choice"),
             "margin": margins.max(axis=1),
             "technique": margins.argmax(axis=1).astype(np.int8),
+            "familiarity": self.familiarity.of(words),
             "has_text": words.size_bytes > 0,
             "signs": pa.FixedSizeBinaryArray.from_buffers(
                 pa.binary(16), len(signs), [None, pa.py_buffer(np.ascontiguousarray(signs))]
@@ -161,7 +169,9 @@ def _half(subject: Codes, session: Codes, time_us: npt.NDArray[np.int64]) -> npt
 def _network(addresses: pa.Array) -> pa.Array:
     """Keep the /24 of an IPv4 address and the first three groups of an IPv6 address."""
     return pc.replace_substring_regex(
-        addresses, pattern=r"^(?:(\d+\.\d+\.\d+)\..*|([0-9a-fA-F]+:[0-9a-fA-F]*:[0-9a-fA-F]*).*)$", replacement=r"\1\2"
+        addresses,
+        pattern=r"^(?:(\d+\.\d+\.\d+)\..*|([0-9a-fA-F]+:[0-9a-fA-F]*:[0-9a-fA-F]*).*)$",
+        replacement=r"\1\2",
     )
 
 

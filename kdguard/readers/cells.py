@@ -5,6 +5,7 @@ Choices that hold for every format:
 * identifiers may be numbers (they become decimal text); an empty identifier is null, never an account "";
 * NUL characters inside text are kept as they are; lone surrogates become U+FFFD;
 * counts may be written as text or as whole floats; they must not be negative; ``max_tokens = -1`` means none;
+* an empty text where no text is meant is null (exports write nulls so);
 * a time is RFC 3339 (without a zone it is taken as UTC), or Unix seconds, milliseconds, microseconds or
   nanoseconds, told apart by size; it must fall in the years 2000 to 2100.
 """
@@ -20,7 +21,7 @@ from typing import Any
 import orjson
 
 from kdguard.readers.dialects.content import conversation
-from kdguard.readers.rejects import Unfit
+from kdguard.readers.rejects import DEEP, Unfit
 
 EARLIEST_US = 946_684_800_000_000  # 2000-01-01
 LATEST_US = 4_133_980_800_000_000  # 2101-01-01, exclusive
@@ -37,7 +38,8 @@ def shown(value: Any) -> str:
         return repr(value)[:40]
     if isinstance(value, str):
         return repr(value) if len(value) <= 32 else f"text of {len(value)} characters"
-    return {dict: "an object", list: "a list"}.get(type(value), type(value).__name__)
+    names: dict[type, str] = {dict: "an object", list: "a list"}
+    return names.get(type(value), type(value).__name__)
 
 
 def identifier(name: str, value: Any) -> str | None:
@@ -62,7 +64,10 @@ def json_text(name: str, value: Any) -> str | None:
         return _sound(value) or None
     if not value:
         return None
-    return orjson.dumps(value, default=str).decode()
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:
+        raise Unfit(DEEP, "deeper") from None
 
 
 def whole(low: int, high: int) -> Cell:

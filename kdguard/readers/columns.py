@@ -1,8 +1,8 @@
 """Rows of raw JSON values to a record batch of the exchange schema.
 
 Each column is converted whole when all its values already have the plain type and pass the column's test,
-which is nearly always; otherwise value by value through `cells`. Both ways give the same values, so speed never
-depends on luck and a batch never depends on its neighbours.
+which is nearly always; otherwise value by value through `cells`. Both ways give the same values, so a row
+never depends on its neighbours.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from kdguard.exchanges.schema import EXCHANGES
 from kdguard.readers import cells
 from kdguard.readers.rejects import Unfit
 
+pc: Any = pyarrow.compute  # its type stubs refuse much that it takes
+
 # Reasons to stop that mean "the model or a filter would not answer", over all vendors.
 FILTERED = pa.array(
-    ["content_filter", "content_filtered", "refusal", "guardrail_intervened", "CONTENT_FILTERED"]
-    + ["SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "sensitive"]
+    [
+        *("content_filter", "content_filtered", "refusal", "guardrail_intervened", "sensitive"),
+        *("CONTENT_FILTERED", "SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII"),
+        "IMAGE_SAFETY",
+    ]
 )
-_ZONED = (
-    r"^\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$"
-)
+_ZONED = r"^\d{4}-\d\d-\d\d[T ]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +147,8 @@ def column(name: str, values: list[Any], bad: dict[int, Unfit], *, careful: bool
     read: list[Any] = []
     for position, value in enumerate(values):
         try:
-            read.append(None if value is None else kind.cell(name, value))
+            absent = value is None or (value == "" and kind is not _PROSE)  # exports write nulls as ""
+            read.append(None if absent else kind.cell(name, value))
         except Unfit as unfit:
             bad.setdefault(position, unfit)
             read.append(None)
@@ -154,7 +158,8 @@ def column(name: str, values: list[Any], bad: dict[int, Unfit], *, careful: bool
 def _quick(name: str, values: list[Any], to: pa.DataType) -> pa.Array[Any] | None:
     try:
         if name != "time":
-            return pa.array(values, to)
+            array: pa.Array[Any] = pa.array(values, to)
+            return array
         words = pa.array(values, pa.string())
         if pc.all(pc.match_substring_regex(words, _ZONED)).as_py() is False:
             return None
@@ -172,7 +177,7 @@ def sound(name: str, array: pa.Array[Any]) -> bool:
 
 
 def finish(columns: dict[str, pa.Array[Any]], source_format: str) -> None:
-    """Defaults that hold for all formats: first choice, a log, nothing known to be cut, refusals by reason."""
+    """Defaults of all formats: first choice, a log, nothing known to be cut, refusals by reason."""
     defaults: dict[str, Any] = {"choice": 0, "origin": "log", "source_format": source_format}
     for name, value in {**defaults, "truncated": False}.items():
         if columns[name].null_count:

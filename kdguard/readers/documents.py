@@ -1,8 +1,8 @@
-"""Lines to decoded JSON documents: one a line as a rule, or one over many lines in indented files.
+r"""Lines to decoded JSON documents: one a line as a rule, or one over many lines in indented files.
 
-Lone surrogates (``"\\ud800"`` without its partner), which strict JSON decoders refuse, become U+FFFD, because a
-caller can put them into a prompt and must not thereby drop out of the log. Everything else that is not JSON
-in UTF-8, is nested more than 1,000 deep or holds NaN is a reject.
+Lone surrogates (``"\ud800"`` without its partner), which strict JSON decoders refuse, become U+FFFD, because
+a caller can put them into a prompt and must not thereby drop out of the log. Everything else that is not
+JSON in UTF-8, is nested too deeply or holds NaN is a reject.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kdguard.readers.rejects import Unfit
+from kdguard.readers.rejects import DEEP, Unfit
 from kdguard.readers.sources import MAX_LINE_BYTES, Block
 
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
-_SHAPE = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
+_SHAPE = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\Z)|[{}\[\]]', re.DOTALL)
 _BRACKETS = (b"[", b"]")
 _NOT_JSON = "a line must hold one JSON object in UTF-8"
 
@@ -51,7 +51,7 @@ def decode(line: bytes) -> Any:
     except orjson.JSONDecodeError as error:
         first_error = str(error)
     if "depth limit" in first_error:
-        raise Unfit("JSON must be nested at most 1,000 deep", "deeper") from None
+        raise Unfit(DEEP, "deeper") from None
     raise Unfit(_NOT_JSON, re.sub(r": line .*", "", first_error, flags=re.DOTALL)[:80])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -20,12 +21,20 @@ FLUSH_BYTES = 16 << 20  # of source text behind the rows of one batch
 SHAPE_ERRORS = (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError)
 
 
+# A record without any of these is no exchange: a gateway's own messages in the same file, for instance.
+_TELLING = frozenset({"prompt", "messages", "response", "account_id", "key_hash", "model", "label"})
+_TELLING |= {"input_tokens", "output_tokens", "tool_calls", "reasoning", "refused", "system"}
+
+
 class Place(NamedTuple):
     """Where a row came from."""
 
     source: Source
     line: int
     size_bytes: int
+
+
+_modified_s = lru_cache(maxsize=64)(Source.modified_s)
 
 
 @dataclass(slots=True)
@@ -54,7 +63,7 @@ class Pending:
     def take(self, record: Record, reader: Reader, place: Place) -> bool:
         """Turn one record into rows, or reject it; True once there is enough for a batch."""
         try:
-            rows = list(reader.to_exchanges(record))
+            rows = [row for row in reader.to_exchanges(record) if not _TELLING.isdisjoint(row)]
             identity = ""
             for position, row in enumerate(rows):
                 if row.get("request_id") in (None, ""):
@@ -121,5 +130,5 @@ class Pending:
         if self.account is not None:
             account = self.account[1:] if self.account.startswith("=") else at(record, self.account)
         if self.time is not None:
-            time = place.source.modified_s if self.time == "file" else at(record, self.time)
+            time = _modified_s(place.source) if self.time == "file" else at(record, self.time)
         row["account_id"], row["time"] = account, time

@@ -14,6 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import orjson
 
 from kdguard.readers.dialects.content import at
+from kdguard.readers.rejects import DEEP, Unfit
 
 Record = dict[str, Any]
 Row = dict[str, Any]
@@ -113,7 +114,7 @@ def pick(record: Record, table: Mapping[str, tuple[str, ...]]) -> Row:
     row: Row = {}
     for column, paths in table.items():
         for path in paths:
-            found = at(record, path)
+            found = at(record, path) if "." in path else record.get(path)
             if found is not None and found != "":
                 row[column] = found
                 break
@@ -126,5 +127,8 @@ def digest(record: Any) -> str:
     It depends on the content alone, so reading again, or from files cut otherwise, gives the same id; two
     records that are equal in every field count as one request that was logged twice.
     """
-    canonical = orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=repr)
+    try:
+        canonical = orjson.dumps(record, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=repr)
+    except TypeError:
+        raise Unfit(DEEP, "deeper") from None
     return "b2-" + blake2b(canonical, digest_size=16).hexdigest()

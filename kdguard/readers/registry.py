@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
-from kdguard.readers.formats import anthropic, azure_apim, azure_openai, batches, bedrock, flat, glasswally, helicone
-from kdguard.readers.formats import kong, langfuse, litellm, openai, otel, vertex
+from kdguard.readers.formats import (
+    anthropic,
+    azure_apim,
+    azure_openai,
+    batches,
+    bedrock,
+    flat,
+    glasswally,
+    helicone,
+    kong,
+    langfuse,
+    litellm,
+    openai,
+    otel,
+    vertex,
+)
 from kdguard.readers.formats.columnar import PARQUET
 from kdguard.readers.reader import JsonReader, Reader
 

@@ -16,8 +16,10 @@ import orjson
 
 from kdguard.errors import RecordError
 
+DEEP = "JSON must be nested at most 250 deep"
 
-class Unfit(RecordError):
+
+class Unfit(RecordError):  # noqa: N818  (a verdict on a record, not a failure of the program)
     """A record breaks a rule.
 
     Attributes:

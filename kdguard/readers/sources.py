@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, cast
 
 import orjson
 import zstandard
@@ -27,6 +27,9 @@ BLOCK_BYTES = 8 << 20  # of lines handed on at once
 BLOCK_LINES = 8192
 _CHUNK_BYTES = 1 << 20
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
+
+
+_NO_LOGS = frozenset({".csv", ".md", ".toml", ".html", ".yaml", ".yml"})
 
 
 class Block(NamedTuple):
@@ -47,18 +50,17 @@ class Source:
         """Where the file is."""
         return Path(self.name)
 
-    @property
     def modified_s(self) -> float | None:
         """Modification time in Unix seconds; None for stdin."""
         return None if self.name == "-" else self.path.stat().st_mtime
 
     def magic(self) -> bytes:
-        """The first bytes of the file as it lies on disk; empty for stdin.
+        """The first bytes of the file as it lies on disk; empty for stdin and pipes, which give them once.
 
         Raises:
             LogError: The file cannot be opened, or it is empty.
         """
-        if self.name == "-":
+        if self.name == "-" or (self.path.exists() and not self.path.is_file()):
             return b""
         try:
             with self.path.open("rb") as file:
@@ -71,19 +73,18 @@ class Source:
 
     def blocks(self, rejects: Rejects) -> Iterator[Block]:
         """Yield the lines, without their ends."""
-        with self._open() as file:
-            yield from _blocks(file, self.name, rejects)
-
-    def _open(self) -> IO[bytes]:
         if self.name == "-":
-            return _plain(sys.stdin.buffer)
-        return _plain(self.path.open("rb"))
+            yield from _blocks(_plain(cast(io.BufferedReader, sys.stdin.buffer)), self.name, rejects)
+            return
+        with self.path.open("rb") as file:
+            yield from _blocks(_plain(file), self.name, rejects)
 
 
 def expand(paths: Sequence[str | Path]) -> list[Source]:
-    """List the files that paths stand for: files, ``-``, globs (``**`` too) and directories, sorted within each.
+    """List the files that paths stand for: files, ``-``, globs (``**`` too), directories; each sorted.
 
-    Files whose name starts with ``.`` or ``_`` are left out of directories, as data tools do.
+    Left out of directories: names that start with ``.`` or ``_``, as data tools do, and files that are no
+    logs by their suffix (tables, notes and configuration).
 
     Raises:
         LogError: A path leads to no file.
@@ -94,7 +95,7 @@ def expand(paths: Sequence[str | Path]) -> list[Source]:
         if given == "-" or path.is_file() or path.is_fifo() or path.is_char_device():
             found.append(given)
         elif path.is_dir():
-            inside = [p for p in path.rglob("*") if p.is_file() and p.name[0] not in "._"]
+            inside = [p for p in path.rglob("*") if p.is_file() and _may_be_log(p)]
             found.extend(sorted(map(str, inside)))
             if not inside:
                 raise LogError(f"{given}: the directory holds no log file")
@@ -108,9 +109,12 @@ def expand(paths: Sequence[str | Path]) -> list[Source]:
     return [Source(name) for name in dict.fromkeys(found)]
 
 
-def _plain(file: IO[bytes]) -> IO[bytes]:
+def _may_be_log(path: Path) -> bool:
+    return path.name[0] not in "._" and path.suffix.lower() not in _NO_LOGS
+
+
+def _plain(buffered: io.BufferedReader) -> IO[bytes]:
     """Take the compression off, if there is any."""
-    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(file)  # type: ignore[type-var]
     head = buffered.peek(4)[:4]
     if head[:2] == b"\x1f\x8b":
         return gzip.GzipFile(fileobj=buffered, mode="rb")  # type: ignore[return-value]

@@ -10,13 +10,14 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, islice
 from operator import itemgetter
 from pathlib import Path
 
 import orjson
 
 from kdguard.readers.reader import Record
+from kdguard.readers.rejects import DEEP, Unfit
 
 _TABLE = "CREATE TABLE parts (key TEXT, seq INTEGER, file TEXT, line INTEGER, size INTEGER, record BLOB)"
 _MAX_PARTS = 4096  # of one key; far above what any format splits a message into
@@ -35,9 +36,16 @@ class Spill:
         self._count = 0
 
     def add(self, key: str, file: str, line: int, size_bytes: int, record: Record) -> None:
-        """Store one record under its key."""
+        """Store one record under its key.
+
+        Raises:
+            Unfit: The record is nested too deeply.
+        """
         self._count += 1
-        blob = orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS, default=str)
+        try:
+            blob = orjson.dumps(record, option=orjson.OPT_NON_STR_KEYS, default=str)
+        except TypeError:
+            raise Unfit(DEEP, "deeper") from None
         values = (key, self._count, file, line, size_bytes, blob)
         self._db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", values)
 
@@ -45,13 +53,9 @@ class Spill:
         """Yield file and line of the first part, bytes of all parts, and the parts."""
         query = "SELECT key, file, line, size, record FROM parts ORDER BY key, seq"
         for _, group in groupby(self._db.execute(query), key=itemgetter(0)):
-            _, file, line, size, blob = next(group)
-            parts = [orjson.loads(blob)]
-            for _, _, _, more, blob in group:
-                if len(parts) < _MAX_PARTS:
-                    parts.append(orjson.loads(blob))
-                    size += more
-            yield file, line, size, parts
+            rows = list(islice(group, _MAX_PARTS))
+            _, file, line, _, _ = rows[0]
+            yield file, line, sum(row[3] for row in rows), [orjson.loads(row[4]) for row in rows]
 
     def close(self) -> None:
         """Remove the store from the disk."""

@@ -1,4 +1,4 @@
-"""The way from paths to record batches: open, decode, ask the format, build columns, name what is rejected."""
+"""The way from paths to record batches: open, decode, ask the format, build columns, name the rejects."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def read(
         raise LogError("--time file needs files; stdin has no modification time")
     if batch_rows < 1:
         raise LogError(f"batch_rows must be at least 1, got {batch_rows}")
-    pending = Pending(rejects if rejects is not None else Rejects(), batch_rows, account or None, time or None)
+    pending = Pending(
+        rejects if rejects is not None else Rejects(), batch_rows, account or None, time or None
+    )
     return _read(sources, given, pending)
 
 
@@ -105,6 +107,8 @@ def _read(sources: list[Source], given: Reader | None, pending: Pending) -> Iter
             yield from _joined(joiner, spill, pending)
     if pending.unproven:
         raise pending.unreadable(min(pending.unproven))
+    if not pending.total and pending.rejects.total:
+        raise pending.unreadable(sources[0].name)
     if not pending.total:
         skipped = pending.rejects.skipped
         raise LogError(f"{sources[0].name}: no exchange was found; {skipped} records are of another kind")
@@ -175,12 +179,15 @@ def _gather(
 ) -> None:
     kept = 0
     for place, record in _exploded(source, reader, documents, pending):
-        key = reader.key(record)
+        try:
+            key = reader.key(record)
+            if key is not None:
+                spill.add(key, place.source.name, place.line, place.size_bytes, record)
+        except SHAPE_ERRORS as error:
+            pending.reject(place, error, reader.name)
+            continue
         kept += 1
-        if key is None:
-            pending.rejects.skipped += 1
-        else:
-            spill.add(key, place.source.name, place.line, place.size_bytes, record)
+        pending.rejects.skipped += key is None
     if not kept:
         raise pending.unreadable(source.name)
 

@@ -1,7 +1,7 @@
 """What is in a log, in one pass and in memory that does not grow with it.
 
-Accounts are counted exactly up to `_MOST_ACCOUNTS`; beyond that a sample of accounts, chosen by the hash of their
-name, is followed from its first request to its last, and the figures are scaled up.
+Accounts are counted exactly up to `_MOST_ACCOUNTS`; beyond that a sample of accounts, chosen by the hash of
+their name, is followed from its first request to its last, and the figures are scaled up.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from hashlib import blake2b
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
+import pyarrow.compute
 
 from kdguard.exchanges.schema import EXCHANGES
+
+pc: Any = pyarrow.compute  # its type stubs refuse much that it takes
 
 _MOST_ACCOUNTS = 65_536
 _BINS = ((1, 9), (10, 19), (20, 49), (50, 99), (100, 999), (1_000, 9_999), (10_000, None))
@@ -95,6 +97,28 @@ class Summary:
             },
             "accounts_by_requests": self.histogram(),
         }
+
+    def sections(self) -> list[tuple[str, list[tuple[str, ...]]]]:
+        """The summary in words: titles, each with rows of cells."""
+        formats = ", ".join(f"{name} {count:,}" for name, count in self.formats.items())
+        told = self.told()
+        span = f"{told['first']} to {told['last']}" if self.first else "no exchange has one"
+        about = "" if self.accounts_exact else "about "
+        facts: list[tuple[str, ...]] = [
+            ("exchanges", f"{self.exchanges:,}   ({formats})"),
+            ("time", span.replace("T", " ").replace("+00:00", "Z")),
+            ("accounts", f"{about}{self.accounts:,}, and {told['unattributed']:,} exchanges without one"),
+            ("content", f"{self.content_missing:,} without a prompt, {self.truncated:,} known to be cut"),
+        ]
+        columns = ", ".join(f"{name} {share:.0%}" for name, share in told["columns"].items())
+        counts = {label: count for label, count in self.histogram().items() if count}
+        most = max(counts.values(), default=1)
+        bars = [(label, f"{n:,}", "\N{FULL BLOCK}" * -(-40 * n // most)) for label, n in counts.items()]
+        return [
+            ("In the log", facts),
+            ("Columns, by share of exchanges that have them", [(columns,)]),
+            ("Accounts, by number of exchanges", [*bars]),
+        ]
 
     def histogram(self) -> dict[str, int]:
         """Number of accounts by their number of exchanges."""

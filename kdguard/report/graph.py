@@ -16,8 +16,8 @@ from kdguard.report.words import count, number_words, visible
 
 Points = npt.NDArray[np.float64]  # pixels, shape (n, 2) or (2,)
 
-_WIDTH, _HEIGHT = 720, 400
-_CENTRE = np.array([360.0, 200.0])
+_WIDTH, _HEIGHT = 780, 400
+_CENTRE = np.array([390.0, 200.0])
 _RADII = np.array([190.0, 150.0])
 _MAX_ATTRIBUTES = 24
 

@@ -104,12 +104,10 @@ class Overview:
 
 
 def _overview(findings: Findings, accounts: Sequence[Verdict], clusters: Sequence[Verdict]) -> Overview:
-    summary = findings.summary
     of_accounts = Counter(v.decision for v in accounts)
     of_clusters = Counter(v.decision for v in clusters)
     state = guarantee_state(findings)
     title, words = guarantee_words(state)
-    ranked = sum(v.p_value is not None for v in accounts)
     return Overview(
         headline=headline(
             of_accounts[Decision.FLAG],
@@ -117,16 +115,11 @@ def _overview(findings: Findings, accounts: Sequence[Verdict], clusters: Sequenc
             of_accounts[Decision.REVIEW] + of_clusters[Decision.REVIEW],
         ),
         tiles=tuple((d.value, DECISION_WORDS[d], of_accounts[d], of_clusters[d]) for d in Decision),
-        expected=expected_words(
-            ranked,
-            summary.get("expected_innocent_reviews"),
-            summary.get("alpha"),
-            of_accounts[Decision.FLAG] + of_accounts[Decision.REVIEW],
-        ),
+        expected=expected_words(findings),
         state=state.value,
         state_title=title,
         state_words=words,
-        state_reason=visible(str(summary.get("guarantee_reason") or ""), 600),
+        state_reason=visible(str(findings.summary.get("guarantee_reason") or ""), 600),
     )
 
 

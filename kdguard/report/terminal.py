@@ -60,13 +60,8 @@ def render_table(findings: Findings, console: Console, *, accounts: int = 10, cl
     _print_part(console, "Groups", first_clusters(groups), clusters, 0, findings.summary, width)
     shown = first_accounts(people)[:accounts]
     _print_part(console, "Accounts", shown, accounts, len(worth) - len(shown), findings.summary, width)
-    ranked = sum(v.p_value is not None for v in people)
-    summary = findings.summary
-    closing = expected_words(
-        ranked, summary.get("expected_innocent_reviews"), summary.get("alpha"), len(worth)
-    )
     console.print()
-    console.print(Text(closing), width=width)
+    console.print(Text(expected_words(findings)), width=width)
     console.print(
         Text("A verdict asks for a person's decision; it proves no intent.", style="dim"), width=width
     )

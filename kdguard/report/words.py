@@ -149,24 +149,29 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def expected_words(verdicts_with_p: int, innocent: float | None, alpha: float | None, seen: int) -> str:
-    """Compare the accounts at or under alpha with how many chance alone would put there.
+def expected_words(findings: Findings) -> str:
+    """Compare the accounts sent to review or flagged with how many chance alone would send there.
 
-    Args:
-        verdicts_with_p: Accounts that have a p-value.
-        innocent: Expected innocent reviews, or None to use alpha times the accounts.
-        alpha: Threshold of the run, or None where unknown.
-        seen: Accounts flagged or sent to review.
+    `summary["expected_innocent_reviews"]` is used where given, else alpha times the accounts that have a p.
     """
+    alpha, innocent = findings.summary.get("alpha"), findings.summary.get("expected_innocent_reviews")
+    accounts = [v for v in findings.verdicts if v.kind == "account"]
+    ranked = sum(v.p_value is not None for v in accounts)
+    seen = sum(v.decision in (Decision.FLAG, Decision.REVIEW) for v in accounts)
     if innocent is None and alpha is None:
         return "The run did not record its alpha, so the number of innocent reviews cannot be stated."
-    expected = innocent if innocent is not None else (alpha or 0.0) * verdicts_with_p
+    expected = innocent if innocent is not None else (alpha or 0.0) * ranked
     at = "" if alpha is None else f" at alpha = {alpha:g}"
-    accounts = "account" if expected == 1 else "accounts"
+    sent = f"{seen:,} {'was' if seen == 1 else 'were'} sent."
+    if guarantee_state(findings) is not GuaranteeState.ACTIVE:
+        return (
+            f"Were the guarantee in force, chance alone would send about {expected:,.1f} of {ranked:,} "
+            f"innocent accounts to review{at}; without it the number may be larger. {sent}"
+        )
+    noun = "account" if expected == 1 else "accounts"
     return (
-        f"Expect about {expected:,.1f} innocent {accounts} among the reviews{at}: that is what chance alone "
-        f"sends there when all {verdicts_with_p:,} ranked accounts are innocent. "
-        f"{seen:,} {'was' if seen == 1 else 'were'} sent."
+        f"Expect about {expected:,.1f} innocent {noun} among the reviews{at}: that is what chance alone "
+        f"sends there when all {ranked:,} ranked accounts are innocent. {sent}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from kdguard.scoring.facts import UNVERIFIED, Facts, gather
 from kdguard.scoring.pipeline import Profiles, fold, in_order
 from kdguard.scoring.ranking import DESIGN_ALPHA, Panel, suprema, volume_bins
 from kdguard.scoring.spill import Spill
-from kdguard.scoring.standardise import FEWEST_REFERENCES, Scale, fit_scale
+from kdguard.scoring.standardise import FEWEST_REFERENCES, Scale, contributions, fit_scale, fuse
 from kdguard.scoring.suite import Suite
 from kdguard.stats.conformal import references_needed
 
@@ -91,19 +91,22 @@ def learn_baseline(
     *,
     accounts: pa.Table | None = None,
     exclude: Collection[str] = (),
+    teachers: Collection[str] | None = None,
     seed: int = 0,
     workers: int = 1,
 ) -> Baseline:
     """Learn what honest traffic looks like.
 
-    Owners are split once, by keyed hash: a third teaches (classifier, prototypes, scales), the rest calibrates with
-    one account an owner. The log is read twice, so it must be re-readable.
+    Owners are split once, by keyed hash: a sixth teaches the classifier its prompts, a sixth the detectors and
+    scales (on prompts the classifier has not seen), and the rest calibrates with one account an owner. The log is
+    read twice, so it must be re-readable.
 
     Args:
         exchanges: The provider's own traffic, believed mostly honest; iterated over twice.
         suite: Detectors to teach.
         accounts: Accounts table in the schema `kdguard.exchanges.schema.ACCOUNTS`.
         exclude: Account ids known to be thieves.
+        teachers: Account ids that teach; by default those of a third of the owners.
         seed: Key of the split.
         workers: Processes.
 
@@ -111,9 +114,9 @@ def learn_baseline(
         BaselineError: There are too few owners for any claim.
     """
     sample, facts = _first_pass(exchanges, accounts, exclude, seed)
-    teaching, calibration = split_owners(facts, seed)
-    chosen = set(facts.subject[teaching].tolist())
-    prompts = _fair_sample(sample, chosen)
+    teaching, calibration = split_owners(facts, seed, teachers)
+    prompting = teaching & (mix(facts.owner ^ np.uint64(seed)) % np.uint64(2) == 0)
+    prompts = _fair_sample(sample, set(facts.subject[prompting].tolist()))
     if not prompts:
         raise BaselineError(
             "a baseline needs prompts of honest accounts, and this log has none that can be used; "
@@ -127,13 +130,15 @@ def learn_baseline(
             teaches = np.isin(signals.column("subject").to_numpy(), facts.subject[teaching])
             taught.write(signals.filter(pa.array(teaches)))
             ranked.write(signals.filter(pa.array(~teaches)))
-        suite = suite.fit_rows(_teaching_rows(taught))
-        reference = fold(taught, suite.detectors, workers)
+        suite = suite.fit_rows(_teaching_rows(taught, facts.subject[teaching & ~prompting]))
+        reference = _without(fold(taught, suite.detectors, workers), facts.subject[prompting])
         references = fold(ranked, suite.detectors, workers)
     return calibrate(suite, facts, reference, references)
 
 
-def split_owners(facts: Facts, seed: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def split_owners(
+    facts: Facts, seed: int, teachers: Collection[str] | None = None
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Choose teaching accounts and one calibration account of every other owner.
 
     Returns:
@@ -143,6 +148,10 @@ def split_owners(facts: Facts, seed: int) -> tuple[npt.NDArray[np.bool_], npt.ND
     owner_draw = mix(facts.owner ^ key)
     account_draw = mix(facts.subject ^ key)
     teach = owner_draw % np.uint64(3) == 0
+    if teachers is not None:
+        teach = np.isin(
+            facts.owner, facts.owner[np.isin(facts.account_id, np.array(list(teachers), dtype=object))]
+        )
     order = np.lexsort((account_draw, owner_draw))
     first = np.ones(len(order), np.bool_)
     first[1:] = facts.owner[order][1:] != facts.owner[order][:-1]
@@ -195,14 +204,16 @@ def calibrate(suite: Suite, facts: Facts, reference: Profiles, references: Profi
         scale = pooled_scale if name == POOLED else fit_scale(teach, pooled_scale)
         fallback = None if name == POOLED else kinds[POOLED].fused
         fused = fit_scale(_fuse(teach, scale, weights), fallback)
-        kinds[name] = Kind(name, scale, fused, _panel(rank_rows, scale, fused, weights, references.subject, owner))
-    standard = pooled_scale.standardise(reference.trajectories) * weights
+        kinds[name] = Kind(
+            name, scale, fused, _panel(rank_rows, scale, fused, weights, references.subject, owner)
+        )
+    shares = contributions(pooled_scale.rarity(reference.trajectories), weights)
     return Baseline(
         suite=suite,
         kinds=_with_pooled_panel(kinds, kind_of, references, stratum, owner, weights),
         kind_of=kind_of,
         owners=len(np.unique(owner)) + len(np.unique(facts.owner[np.isin(facts.subject, reference.subject)])),
-        contributions=np.quantile(standard, QUANTILES, axis=0),
+        contributions=np.quantile(shares, QUANTILES, axis=0),
     )
 
 
@@ -222,11 +233,12 @@ def _kinds(stratum: npt.NDArray[np.object_]) -> dict[str, str]:
 
 
 def _fuse(trajectories: Trajectories, scale: Scale, weights: npt.NDArray[np.float64]) -> Trajectories:
-    fused = (scale.standardise(trajectories) * weights).sum(axis=1, keepdims=True)
-    return replace(trajectories, scores=fused)
+    return replace(trajectories, scores=fuse(scale.rarity(trajectories), weights)[:, None])
 
 
-def fused_values(kind: Kind, trajectories: Trajectories, weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def fused_values(
+    kind: Kind, trajectories: Trajectories, weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
     """Fused score in reference standard deviations above the median of a kind, shape (t,)."""
     fused = _fuse(trajectories, kind.scale, weights)
     at = trajectories.checkpoint
@@ -311,6 +323,14 @@ def _first_pass(
     return [(who, text) for _, who, text in ordered], facts
 
 
+def _without(profiles: Profiles, subjects: Codes) -> Profiles:
+    """Leave out accounts whose own prompts taught the classifier: it flatters them."""
+    keep = ~np.isin(profiles.subject, subjects)
+    rest = {field.name: getattr(profiles, field.name)[keep] for field in fields(Profiles)[:-1]}
+    rows = profiles.trajectories
+    return Profiles(**rest, trajectories=rows.take(~np.isin(rows.subject, subjects)))
+
+
 def _fair_sample(sample: list[tuple[int, str]], chosen: Collection[int]) -> list[str]:
     """Keep prompts of chosen accounts, no more than a few each."""
     taken: dict[int, int] = {}
@@ -322,8 +342,11 @@ def _fair_sample(sample: list[tuple[int, str]], chosen: Collection[int]) -> list
     return prompts[:SAMPLE_PROMPTS]
 
 
-def _teaching_rows(spill: Spill) -> Rows:
-    parts = [rows.take(rows.ordinal < FIT_ROWS_PER_ACCOUNT) for rows in in_order(spill)]
+def _teaching_rows(spill: Spill, subjects: Codes) -> Rows:
+    parts = [
+        rows.take((rows.ordinal < FIT_ROWS_PER_ACCOUNT) & np.isin(rows.subject, subjects))
+        for rows in in_order(spill)
+    ]
     if not parts:
         raise BaselineError("a baseline needs traffic of at least one teaching account, got none")
     names = Rows.__dataclass_fields__

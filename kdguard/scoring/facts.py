@@ -65,7 +65,9 @@ def read_accounts(path: Path) -> pa.Table:
         else:
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
-        raise AccountsError(f"{path}: must be CSV, JSON lines or Parquet with a header, got: {error}") from error
+        raise AccountsError(
+            f"{path}: must be CSV, JSON lines or Parquet with a header, got: {error}"
+        ) from error
     return accounts_table(frame, name=str(path))
 
 
@@ -81,7 +83,9 @@ def accounts_table(frame: pd.DataFrame, *, name: str = "accounts") -> pa.Table:
         )
     identity = frame["account_id"]
     if identity.isna().any():
-        raise AccountsError(f"{name}: account_id must be set in every row, row {int(identity.isna().argmax())} has none")
+        raise AccountsError(
+            f"{name}: account_id must be set in every row, row {int(identity.isna().argmax())} has none"
+        )
     repeated = identity[identity.duplicated()]
     if len(repeated):
         raise AccountsError(f"{name}: account_id must be unique, {len(repeated)} rows repeat one")
@@ -107,7 +111,14 @@ def accounts_table(frame: pd.DataFrame, *, name: str = "accounts") -> pa.Table:
 
 
 def _booleans(column: pd.Series) -> list[bool | None]:
-    words: Mapping[str, bool] = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    words: Mapping[str, bool] = {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "false": False,
+        "0": False,
+        "no": False,
+    }
     values: list[bool | None] = []
     for value in column:
         if pd.isna(value):

@@ -95,7 +95,10 @@ def fold(spill: Spill, detectors: Sequence[Detector], workers: int = 1) -> Profi
         workers: Processes; accounts are shared out by hash, so each is folded by exactly one.
     """
     spill.seal()
-    tasks = [(spill.folder, spill.sort_memory_mb // workers, at, workers, tuple(detectors)) for at in range(workers)]
+    tasks = [
+        (spill.folder, spill.sort_memory_mb // workers, at, workers, tuple(detectors))
+        for at in range(workers)
+    ]
     if workers <= 1:
         parts = [_fold_partition(*tasks[0])]
     else:
@@ -173,7 +176,9 @@ def _merge_accounts(seen: list[tuple[npt.NDArray[np.generic], ...]], trajectorie
         account_id[starts],
         np.maximum.reduceat(org, starts),
         np.add.reduceat(requests, starts),
-        np.where(np.maximum.reduceat(last_us, starts) == NO_TIME, NO_TIME, np.minimum.reduceat(first_us, starts)),
+        np.where(
+            np.maximum.reduceat(last_us, starts) == NO_TIME, NO_TIME, np.minimum.reduceat(first_us, starts)
+        ),
         np.maximum.reduceat(last_us, starts),
         trajectories,
     )

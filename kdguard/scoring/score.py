@@ -15,6 +15,7 @@ from kdguard.scoring.facts import UNVERIFIED, Facts, gather
 from kdguard.scoring.pipeline import Profiles, Tally, encode_into, fold
 from kdguard.scoring.ranking import running, running_minimum
 from kdguard.scoring.spill import Spill
+from kdguard.scoring.standardise import contributions
 from kdguard.stats.drift import any_drift, bulk_drift_p
 
 Floats = npt.NDArray[np.float64]
@@ -36,7 +37,7 @@ class AccountScores:
         score: Fused score at the last checkpoint, in reference deviations, against the deciding kind.
         kind: Name of the deciding kind.
         calibration_size: References behind `p_value`.
-        contributions: Weighted standardised outputs at the checkpoint where p_value was reached, shape (m, k).
+        contributions: Shares of the fused score, by output, where p_value was reached, shape (m, k).
         outputs: Raw detector outputs there, shape (m, k).
         first_alarm: Index into the trajectories of the first row with p <= alpha, -1 = none.
         drift: p-value of the drift test, by kind.
@@ -103,7 +104,7 @@ def score_accounts(
     alarm = _first_alarm(p_rows, account, size, alpha)
     kind = np.full(size, "", dtype=object)
     kind[reached] = candidate.kind[best[reached]]
-    contributions, outputs = _contributions(baseline, rows, best, kind)
+    shares, outputs = _contributions(baseline, rows, best, kind)
     return AccountScores(
         facts=facts,
         profiles=profiles,
@@ -113,7 +114,7 @@ def score_accounts(
         score=_at(candidate.value, best),
         kind=kind,
         calibration_size=np.array([len(baseline.kinds[str(k)].panel) if k else 0 for k in kind]),
-        contributions=contributions,
+        contributions=shares,
         outputs=outputs,
         first_alarm=alarm,
         drift=_drift(baseline, rows, own_values, account, facts),
@@ -130,7 +131,9 @@ class _Candidates:
         self.value = np.zeros(count)
         self.kind = np.full(count, "", dtype=object)
 
-    def offer(self, name: str, mine: npt.NDArray[np.bool_], p_value: Floats, floor: Floats, value: Floats) -> None:
+    def offer(
+        self, name: str, mine: npt.NDArray[np.bool_], p_value: Floats, floor: Floats, value: Floats
+    ) -> None:
         """Keep a kind's rank where it is the largest."""
         at = np.flatnonzero(mine)
         self.floor[at] = np.maximum(self.floor[at], floor)
@@ -141,7 +144,9 @@ class _Candidates:
         self.kind[worse] = name
 
 
-def _rank(kind: Kind, rows: Trajectories, values: Floats, account: Ints, facts: Facts) -> tuple[Floats, Floats, Floats]:
+def _rank(
+    kind: Kind, rows: Trajectories, values: Floats, account: Ints, facts: Facts
+) -> tuple[Floats, Floats, Floats]:
     """Anytime rank of each trajectory row in one kind, with its floor."""
     bin_of = kind.panel.bins.of(rows.checkpoint)
     ranks = kind.panel.rank(running(values, account, bin_of), bin_of, facts.owner[account])
@@ -189,13 +194,13 @@ def _contributions(
     baseline: Baseline, rows: Trajectories, best: Ints, kind: npt.NDArray[np.object_]
 ) -> tuple[Floats, Floats]:
     width = len(baseline.suite.outputs)
-    contributions, outputs = np.zeros((len(best), width)), np.full((len(best), width), np.nan)
+    shares, outputs = np.zeros((len(best), width)), np.full((len(best), width), np.nan)
     for name in {str(k) for k in kind if k}:
         mine = np.flatnonzero(kind == name)
         part = rows.take(best[mine])
-        contributions[mine] = baseline.kinds[name].scale.standardise(part) * baseline.suite.weight_vector
+        shares[mine] = contributions(baseline.kinds[name].scale.rarity(part), baseline.suite.weight_vector)
         outputs[mine] = part.scores
-    return contributions, outputs
+    return shares, outputs
 
 
 def _last_row(account: Ints, size: int) -> Ints:
@@ -232,5 +237,3 @@ def _distinct(values: npt.NDArray[np.object_]) -> npt.NDArray[np.str_]:
 
 def _codes(values: npt.NDArray[np.object_]) -> Ints:
     return np.unique(values.astype(str), return_inverse=True)[1]
-
-

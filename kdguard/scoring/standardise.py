@@ -1,8 +1,8 @@
-"""Putting scores on one scale: how far above honest accounts of one kind, at one number of requests."""
+"""Putting scores on one scale: how rare a value is among honest accounts of one kind, at one number of requests."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -12,37 +12,54 @@ from kdguard.scan import CHECKPOINTS, Trajectories
 Floats = npt.NDArray[np.float64]
 
 FEWEST_REFERENCES = 30
+FEWEST_OF_A_KIND = 80
 _NORMAL_TENTH = 1.2816  # 90th percentile of the standard normal
-_LOWEST = -1.5
+_NARROWEST_TAIL = 0.15
+_SOFT_CAP = 3.0
+_HALF = 0.3010  # -log10 of one half: the median, and every tie with it
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Where reference scores lie at each checkpoint.
+    """Where reference scores lie at each checkpoint, and how fast their upper tail falls.
 
     Attributes:
         centre: Medians, shape (c, k).
         spread: Width of the wider side of the middle four fifths, in normal standard deviations, shape (c, k).
+        knee: 90th percentile of the squashed score, shape (c, k).
+        tail: Mean excess of the squashed score over the knee, shape (c, k).
     """
 
     centre: Floats
     spread: Floats
+    knee: Floats
+    tail: Floats
 
-    def standardise(self, trajectories: Trajectories) -> Floats:
-        """Return scores as squashed multiples of the spread, shape (t, k); NaN becomes 0, the neutral value.
-
-        asinh keeps the order of extreme values apart but lets no single output swamp the others.
-        """
+    def squash(self, trajectories: Trajectories) -> Floats:
+        """Return asinh of scores in units of the spread, shape (t, k): orders extremes without letting them rule."""
         at = trajectories.checkpoint
-        z = np.arcsinh((trajectories.scores - self.centre[at]) / self.spread[at])
-        return np.nan_to_num(np.maximum(z, _LOWEST), nan=0.0)
+        return np.arcsinh((trajectories.scores - self.centre[at]) / self.spread[at])
+
+    def rarity(self, trajectories: Trajectories) -> Floats:
+        """Return about -log10 of the chance that a reference exceeds each score, shape (t, k); NaN becomes 0.
+
+        Above the 90th percentile the squashed score is taken to fall off exponentially (Pickands 1975,
+        Ann. Statist. 3:119-131, shape 0). A fitted tail says less the further out it is used: beyond 1 in 1000 it
+        counts logarithmically. These numbers order accounts; p-values come from ranking, never from this fit.
+        """
+        squashed, knee = self.squash(trajectories), self.knee[trajectories.checkpoint]
+        beyond = (squashed - knee) / self.tail[trajectories.checkpoint] / np.log(10)
+        rise = np.clip(squashed / np.maximum(knee, 1e-9), 0, 1)
+        value = np.where(beyond > 0, 1 + beyond, _HALF + (1 - _HALF) * np.where(knee > 1e-9, rise, 0))
+        value = np.where(squashed < 0, 0, np.nan_to_num(value, nan=0.0))
+        return np.where(value > _SOFT_CAP, _SOFT_CAP + np.log1p(np.maximum(value - _SOFT_CAP, 0)), value)
 
 
 def fit_scale(trajectories: Trajectories, fallback: Scale | None = None) -> Scale:
     """Learn a scale from reference trajectories.
 
-    A checkpoint that fewer than 30 references reached takes the fallback's values, or else those of the
-    checkpoint before it.
+    A checkpoint that too few references reached (30; 80 where there is a fallback) takes the fallback's values, or
+    else those of the checkpoint before it.
 
     Args:
         trajectories: Reference accounts' scores, shape (t, k).
@@ -52,26 +69,64 @@ def fit_scale(trajectories: Trajectories, fallback: Scale | None = None) -> Scal
         ValueError: There is neither a fallback nor a checkpoint with 30 references.
     """
     size, width = len(CHECKPOINTS), trajectories.scores.shape[1]
-    centre, spread = np.full((size, width), np.nan), np.full((size, width), np.nan)
+    fewest = FEWEST_REFERENCES if fallback is None else FEWEST_OF_A_KIND
+    parts = {field.name: np.full((size, width), np.nan) for field in fields(Scale)}
     for at in range(size):
         scores = trajectories.scores[trajectories.checkpoint == at]
-        if len(scores) >= FEWEST_REFERENCES:
-            centre[at], spread[at] = _middle(scores)
+        if len(scores) >= fewest:
+            found: tuple[Floats, ...] = _describe(scores)
         elif fallback is not None:
-            centre[at], spread[at] = fallback.centre[at], fallback.spread[at]
+            found = tuple(getattr(fallback, name)[at] for name in parts)
         elif at > 0:
-            centre[at], spread[at] = centre[at - 1], spread[at - 1]
-    if np.isnan(spread).any():
-        raise ValueError(f"a scale needs {FEWEST_REFERENCES} references with {CHECKPOINTS[0]} requests")
-    return Scale(centre, spread)
+            found = tuple(part[at - 1] for part in parts.values())
+        else:
+            raise ValueError(
+                f"a scale needs {fewest} references with {CHECKPOINTS[0]} requests, got {len(scores)}"
+            )
+        for part, value in zip(parts.values(), found, strict=True):
+            part[at] = value
+    return Scale(**parts)
 
 
-def _middle(scores: Floats) -> tuple[Floats, Floats]:
-    known = ~np.isnan(scores)
-    enough = known.sum(axis=0) >= FEWEST_REFERENCES // 2
+def _describe(scores: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Centre, spread, knee and tail of n reference scores, shape (k,) each."""
+    enough = (~np.isnan(scores)).sum(axis=0) >= FEWEST_REFERENCES // 2
     filled = np.where(enough[None, :], scores, 0.0)
     low, centre, high = np.nanquantile(filled, [0.1, 0.5, 0.9], axis=0)
     spread = np.maximum(high - centre, centre - low) / _NORMAL_TENTH
     # Where nine tenths of the references agree exactly, a fifth of the overall deviation stands in for the spread.
-    floor = np.maximum(0.2 * np.nanstd(filled, axis=0), 1e-3 * (1 + np.abs(centre)))
-    return centre, np.maximum(spread, floor)
+    spread = np.maximum(spread, np.maximum(0.2 * np.nanstd(filled, axis=0), 1e-3 * (1 + np.abs(centre))))
+    squashed = np.arcsinh((filled - centre) / spread)
+    knee = np.nanquantile(squashed, 0.9, axis=0)
+    beyond = np.where(squashed > knee, squashed - knee, np.nan)
+    count = np.sum(~np.isnan(beyond), axis=0)
+    tail = np.nansum(beyond, axis=0) / np.maximum(count, 1)
+    return centre, spread, knee, np.maximum(tail, _NARROWEST_TAIL)
+
+
+_KAPPA = 0.25
+
+
+def fuse(rarity: Floats, weights: Floats) -> Floats:
+    """Combine rarities: log10 of the weighted mean of bets kappa p^(kappa - 1), shape (t,).
+
+    Any one detector can carry an account, and detectors that see nothing cost little: the mean of bets is the way
+    to merge evidence of unknown dependence (Vovk and Wang 2021, Ann. Statist. 49:1736-1754, section 3).
+
+    Args:
+        rarity: -log10 p of each output, shape (t, k).
+        weights: Non-negative, shape (k,); normalised here.
+    """
+    return np.log10(bets(rarity, weights).sum(axis=1))
+
+
+def bets(rarity: Floats, weights: Floats) -> Floats:
+    """Each output's weighted bet, shape (t, k); they add to ten to the fused score."""
+    share: Floats = weights / weights.sum()
+    return share * _KAPPA * np.power(10.0, (1 - _KAPPA) * rarity)
+
+
+def contributions(rarity: Floats, weights: Floats) -> Floats:
+    """Split the fused score over outputs in proportion to their bets, shape (t, k); rows add to the score."""
+    each = bets(rarity, weights)
+    return each / each.sum(axis=1, keepdims=True) * fuse(rarity, weights)[:, None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, Self
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdguard.features.embedding import Embedding
+from kdguard.features.familiarity import Familiarity
 from kdguard.features.session import Rows
 from kdguard.features.signals import Encoder
 from kdguard.features.text import Words, hash_words
@@ -42,12 +43,14 @@ class Suite:
         detectors: Detectors, whose outputs become score columns (D2 to D9).
         weights: Non-negative weight of each `detector.output` in the fused score (D10).
         embedding: Random-hyperplane embedding of prompts.
+        familiarity: Word pairs of the reference.
     """
 
     technique: LearntTechniqueModel
     detectors: tuple[Detector, ...]
     weights: Mapping[str, float]
-    embedding: Embedding
+    embedding: Embedding = field(default_factory=Embedding)
+    familiarity: Familiarity = field(default_factory=Familiarity)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -57,7 +60,7 @@ class Suite:
     @property
     def encoder(self) -> Encoder:
         """The encoder of exchanges into signals."""
-        return Encoder(self.technique, self.embedding)
+        return Encoder(self.technique, self.embedding, self.familiarity)
 
     @property
     def weight_vector(self) -> Floats:
@@ -66,10 +69,12 @@ class Suite:
 
     def fit_prompts(self, prompts: Sequence[str], *, seed: int) -> Suite:
         """Learn the request classifier and the embedding's word weights from benign prompts."""
+        words = hash_words(pa.array(prompts, pa.string()))
         return replace(
             self,
             technique=self.technique.fit(prompts, seed=seed),
-            embedding=Embedding.fit(hash_words(pa.array(prompts, pa.string()))),
+            embedding=Embedding.fit(words),
+            familiarity=Familiarity.fit(words),
         )
 
     def fit_rows(self, rows: Rows) -> Suite:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.simulate.identity import Identity
-from kdguard.simulate.setting import NEW_MODEL, Floats, Ints, Setting, pick
 from kdguard.simulate.setting import MODELS as _MODELS
+from kdguard.simulate.setting import NEW_MODEL, Floats, Ints, Setting, pick
 from kdguard.simulate.tempo import Tempo
 
 Texts = list[str | None]

@@ -81,7 +81,9 @@ class Campaign:
     def __post_init__(self) -> None:
         check_technique(self.technique)
         if self.accounts < 1 or (self.requests is not None and self.requests < 1) or not 0 < self.mix <= 1:
-            raise WorldError(f"campaign '{self.name}': accounts and requests must be at least 1, mix in (0, 1]")
+            raise WorldError(
+                f"campaign '{self.name}': accounts and requests must be at least 1, mix in (0, 1]"
+            )
 
 
 def campaign_accounts(
@@ -125,7 +127,8 @@ def _attacker(
     places = moves.places(rng, len(skeleton.activity), campaign.mix, tactics.warm_up)
     shard = (index, campaign.accounts) if tactics.shards else None
     changed = operator.act(setting, rng, skeleton.activity, places, tactics.paraphrase, shard)
-    changed = moves.ask_logprobs(changed, tactics.logprobs, rng)
+    logprobs = 1.0 if campaign.technique == "logprob_harvest" else tactics.logprobs
+    changed = moves.ask_logprobs(changed, logprobs, rng)
     changed = moves.pivot(changed, tactics.pivot, rng, setting)
     changed = moves.synchronise(changed, tactics.synchrony, tactics.jitter, rhythm, rng)
     return replace(skeleton, activity=changed, language=operator.script.language)

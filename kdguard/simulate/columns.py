@@ -15,22 +15,24 @@ from kdguard.simulate.results import Results
 from kdguard.simulate.seeds import hex_ids
 
 _LISTS = ("prompt", "system", "tools", "model", "endpoint", "logit_bias")
-ACCOUNT_LABELS = pa.schema(
-    [
-        pa.field("account_id", pa.string()),
-        pa.field("owner_id", pa.string()),
-        pa.field("is_attack", pa.bool_()),
-        pa.field("campaign_id", pa.string()),
-        pa.field("technique", pa.string()),
-        pa.field("mix", pa.float64()),
-        pa.field("workload", pa.string()),
-        pa.field("language", pa.string()),
-        pa.field("tactics", pa.string()),
-    ]
-)
-REQUEST_LABELS = pa.schema(
-    [pa.field("request_id", pa.string()), pa.field("is_attack", pa.bool_()), pa.field("technique", pa.string())]
-)
+_ACCOUNT_LABELS: dict[str, pa.DataType] = {
+    "account_id": pa.string(),
+    "owner_id": pa.string(),
+    "is_attack": pa.bool_(),
+    "campaign_id": pa.string(),
+    "technique": pa.string(),
+    "mix": pa.float64(),
+    "workload": pa.string(),
+    "language": pa.string(),
+    "tactics": pa.string(),
+}
+_REQUEST_LABELS: dict[str, pa.DataType] = {
+    "request_id": pa.string(),
+    "is_attack": pa.bool_(),
+    "technique": pa.string(),
+}
+ACCOUNT_LABELS: pa.Schema = pa.schema(_ACCOUNT_LABELS)
+REQUEST_LABELS: pa.Schema = pa.schema(_REQUEST_LABELS)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def _array(name: str, values: np.ndarray[Any, Any], kind: pa.DataType) -> pa.Arr
         values = values.astype(np.bool_) if mask is None else values == 1
     if pa.types.is_timestamp(kind):
         return pa.array(values, pa.int64()).cast(kind)
-    return pa.array(values, mask=mask).cast(kind)
+    found: pa.Array[Any] = pa.array(values, mask=mask)
+    return found.cast(kind)
 
 
 def request_labels(parts: Iterable[Rows]) -> pa.Table:
@@ -133,7 +136,11 @@ def request_labels(parts: Iterable[Rows]) -> pa.Table:
         ids += part.lists["request_id"]
         attack += part.attack
         technique += [part.technique if hit else None for hit in part.attack]
-    columns = [pa.array(ids, pa.string()), pa.array(attack, pa.bool_()), pa.array(technique, pa.string())]
+    columns: list[pa.Array[Any]] = [
+        pa.array(ids, pa.string()),
+        pa.array(attack, pa.bool_()),
+        pa.array(technique, pa.string()),
+    ]
     return pa.Table.from_arrays(columns, schema=REQUEST_LABELS)
 
 
@@ -141,7 +148,9 @@ def accounts_table(found: Sequence[Labelled]) -> pa.Table:
     """The accounts table that a customer would hand in, sorted by account."""
     table = pa.table(
         {
-            field.name: pa.array([getattr(one.account.identity, field.name) for one in found]).cast(field.type)
+            field.name: pa.array([getattr(one.account.identity, field.name) for one in found]).cast(
+                field.type
+            )
             for field in ACCOUNTS
         },
         schema=ACCOUNTS,

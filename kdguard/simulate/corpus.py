@@ -64,7 +64,7 @@ def _pieces(path: Path) -> tuple[str, ...]:
     pieces: list[str] = []
     for text in pq.read_table(path, columns=["text"]).column("text").to_pylist():
         run = ""
-        for paragraph in _PARAGRAPHS.split(text[:200_000]):
+        for paragraph in _PARAGRAPHS.split(str(text)[:200_000]):
             run = f"{run}\n\n{paragraph.strip()}" if run else paragraph.strip()
             if len(run) >= 300:
                 pieces.append(run[:1_500])

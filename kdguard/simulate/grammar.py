@@ -46,7 +46,9 @@ class Grammar:
             raise WorldError(f"the grammar has no symbol '{symbol}'; it has: {known}")
         options = self.rules[symbol]
         if n == 1:
-            return ["".join(self._column(p, 1, rng)[0] for p in _parts(options[int(rng.integers(len(options)))]))]
+            return [
+                "".join(self._column(p, 1, rng)[0] for p in _parts(options[int(rng.integers(len(options)))]))
+            ]
         chosen = rng.integers(len(options), size=n)
         order = np.argsort(chosen, kind="stable")
         counts = np.bincount(chosen, minlength=len(options))
@@ -72,7 +74,9 @@ class Grammar:
         rules = {
             name: options
             if name in keep or len(options) < 3
-            else tuple(options[i] for i in sorted(rng.permutation(len(options))[: _share(len(options), share)]))
+            else tuple(
+                options[i] for i in sorted(rng.permutation(len(options))[: _share(len(options), share)])
+            )
             for name, options in self.rules.items()
         }
         return replace(self, rules=rules)
@@ -116,20 +120,34 @@ def _parts(option: str) -> tuple[Part, ...]:
 
 def _checked(name: str, rules: Mapping[str, tuple[str, ...]]) -> Grammar:
     for symbol, options in rules.items():
-        missing = {p[0] for o in options for p in _parts(o) if isinstance(p, tuple) and len(p) == 1} - rules.keys()
+        missing = {
+            p[0] for o in options for p in _parts(o) if isinstance(p, tuple) and len(p) == 1
+        } - rules.keys()
         if missing or not options:
-            raise WorldError(f"grammar '{name}': symbol '{symbol}' needs {sorted(missing) or 'an alternative'}")
+            raise WorldError(
+                f"grammar '{name}': symbol '{symbol}' needs {sorted(missing) or 'an alternative'}"
+            )
     return Grammar(rules)
 
 
 @functools.cache
 def grammars(name: str) -> Mapping[str, Grammar]:
-    """The packaged grammar file `name`, one grammar a language.
+    """The packaged grammar `name`, one a language, from `name.toml` and `name_languages.toml`.
 
-    A table `[shared]` adds its symbols to every language that does not define them.
+    A table `[shared]` adds its symbols to every language of its file that does not define them.
     """
-    path = files("kdguard.simulate").joinpath("grammars", f"{name}.toml")
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    folder = files("kdguard.simulate").joinpath("grammars")
+    found: dict[str, Grammar] = {}
+    for path in (folder.joinpath(f"{name}.toml"), folder.joinpath(f"{name}_languages.toml")):
+        if path.is_file():
+            found |= _read(name, path.read_text(encoding="utf-8"))
+    if not found:
+        raise WorldError(f"no grammar '{name}' comes with kdguard")
+    return found
+
+
+def _read(name: str, text: str) -> dict[str, Grammar]:
+    tables = tomllib.loads(text)
     shared = {symbol: tuple(options) for symbol, options in tables.pop("shared", {}).items()}
     return {
         language: _checked(f"{name}:{language}", shared | {s: tuple(o) for s, o in table.items()})

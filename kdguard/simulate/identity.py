@@ -27,8 +27,21 @@ AGENTS = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) Version/18.5 Safari/605.1.15",
     "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0",
 )
-TLS = tuple(f"t13d{a}{b}h2_{a * 7919 + b * 104729:012x}_{a * 15485863 + b:012x}" for a in (15, 16, 17) for b in range(10, 18))
-MAIL_HOSTS = ("gmail.com", "outlook.com", "proton.me", "qq.com", "gmx.de", "yahoo.co.jp", "mail.ru", "icloud.com")
+TLS = tuple(
+    f"t13d{a}{b}h2_{a * 7919 + b * 104729:012x}_{a * 15485863 + b:012x}"
+    for a in (15, 16, 17)
+    for b in range(10, 18)
+)
+MAIL_HOSTS = (
+    "gmail.com",
+    "outlook.com",
+    "proton.me",
+    "qq.com",
+    "gmx.de",
+    "yahoo.co.jp",
+    "mail.ru",
+    "icloud.com",
+)
 COUNTRIES = {
     "en": ("US", "GB", "IN", "CA", "AU", "IE", "SG"),
     "de": ("DE", "AT", "CH"),
@@ -40,7 +53,24 @@ COUNTRIES = {
     "ja": ("JP",),
     "ko": ("KR",),
 }
-_SYLLABLES = ("al", "ber", "co", "dan", "el", "fin", "gra", "hol", "in", "jor", "ka", "lum", "mo", "nor", "or", "pe")
+_SYLLABLES = (
+    "al",
+    "ber",
+    "co",
+    "dan",
+    "el",
+    "fin",
+    "gra",
+    "hol",
+    "in",
+    "jor",
+    "ka",
+    "lum",
+    "mo",
+    "nor",
+    "or",
+    "pe",
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +173,8 @@ def _address(rng: np.random.Generator, setting: Setting) -> str:
 
 def _company(rng: np.random.Generator) -> str:
     stem = "".join(pick(rng, _SYLLABLES) for _ in range(int(rng.integers(2, 5))))
-    return f"{stem}{pick(rng, ('', 'soft', 'tech', 'labs', 'group'))}.{pick(rng, ('com', 'io', 'net', 'eu', 'ai', 'org'))}"
+    ending = pick(rng, ("", "soft", "tech", "labs", "group"))
+    return f"{stem}{ending}.{pick(rng, ('com', 'io', 'net', 'eu', 'ai', 'org'))}"
 
 
 def _declared(rng: np.random.Generator, stratum: str, verified: bool) -> str | None:

@@ -7,25 +7,30 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdguard.simulate.grammar import Half, grammar, grammars
-from kdguard.simulate.techniques import fill
+from kdguard.simulate.techniques import fill, plain_answers
 
 HONEST = ("evaluation", "judge", "labelling", "extraction", "ordinary", "product", "synthetic", "agent", "ci")
 """Template symbols of honest workloads that share words with the techniques."""
 
 
 def benign_lookalikes(
-    payloads: Sequence[str], rng: np.random.Generator, split: Half = "fit", language: str | None = None
+    payloads: Sequence[str],
+    rng: np.random.Generator,
+    split: Half = "fit",
+    language: str | None = None,
+    answers: Sequence[str] | None = None,
 ) -> list[str]:
     """Honest look-alike prompts, one a payload.
 
     Step-by-step evaluations, judges of the customer's own product, labelling and extraction jobs, and
-    ordinary talk of debugging, translating, rubrics and system prompts. About one in seven is the bare payload.
+    ordinary talk of debugging, translating, rubrics and system prompts. About one in ten is the bare payload.
 
     Args:
         payloads: Benign texts of any kind.
         rng: Source of wordings.
         split: Half of the phrase alternatives to use, or `both`.
         language: Wording's language; None draws one a prompt, English half of the time.
+        answers: Candidate answers for judges; None writes them in the wording's language.
     """
     n = len(payloads)
     known = list(grammars("templates"))
@@ -35,13 +40,15 @@ def benign_lookalikes(
     if fixed is not None:
         languages[:] = fixed
     symbols = rng.integers(len(HONEST) + 1, size=n)
-    templates = ["{PAYLOAD}"] * n
+    prompts = list(payloads)
     for i, name in enumerate(known):
         rules = grammar("templates", name, split)
+        replies = answers or plain_answers(name, int((languages == i).sum()), rng)
         for j, symbol in enumerate(HONEST):
             places = np.flatnonzero((languages == i) & (symbols == j)).tolist()
             if places and symbol in rules.rules:
-                for place, text in zip(places, rules.expand(symbol, len(places), rng), strict=True):
-                    templates[place] = text
-    answers = grammar("english", "en").expand("answer", max(n, 2), rng)
-    return fill(templates, payloads, answers, rng)
+                templates = rules.expand(symbol, len(places), rng)
+                written = fill(templates, [payloads[place] for place in places], replies, rng)
+                for place, text in zip(places, written, strict=True):
+                    prompts[place] = text
+    return prompts

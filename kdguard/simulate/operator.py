@@ -1,4 +1,4 @@
-"""The operator behind a campaign: a script, a task list, and what the technique itself changes in a request."""
+"""The operator behind a campaign: a script, a task list, and what the technique itself changes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,11 @@ class Operator:
         tasks = [text for kind in self.kinds for text in setting.pools.pool(kind, language).texts]
         order = np.random.default_rng(self.tasks).permutation(len(tasks))
         index, count = shard
-        own = order[index * len(order) // count : max((index + 1) * len(order) // count, index * len(order) // count + 1)]
+        own = order[
+            index * len(order) // count : max(
+                (index + 1) * len(order) // count, index * len(order) // count + 1
+            )
+        ]
         return [tasks[place] for place in np.resize(own, n).tolist()]
 
     def act(
@@ -117,7 +121,9 @@ def draw_operator(
     winner = WRAPPED[int(rng.integers(len(WRAPPED) - 1))]
     return Operator(
         script=script(technique, rng, split=half, language=spoken),
-        winner=script(winner, rng, split=half, language=spoken if spoken in languages_of(winner) else "en", templates=1),
+        winner=script(
+            winner, rng, split=half, language=spoken if spoken in languages_of(winner) else "en", templates=1
+        ),
         kinds=tuple(kinds[i] for i in sorted(rng.permutation(len(kinds))[:count].tolist())),
         topics=tuple(rng.permutation(40)[: int(rng.integers(3, 25))].tolist()),
         tasks=int(rng.integers(2**31)),

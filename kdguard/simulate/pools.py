@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -41,8 +41,10 @@ KINDS = (
 )
 TOPICS = 40
 """Topics a pool is ordered by; an owner spreads its requests over few of them."""
-POOL_SIZE = 6_000
-_SHARED_KINDS = frozenset({"code", "math", "tool_use", "safety", "roleplay", "instruct", "translation"})
+POOL_SIZE = 9_000
+_SHARED_KINDS = frozenset(
+    {"code", "math", "tool_use", "safety", "roleplay", "instruct", "translation", "wordsalad"}
+)
 
 
 def split_of(text: str) -> Split:
@@ -52,12 +54,13 @@ def split_of(text: str) -> Split:
 
 
 def wording(split: Split) -> Half:
-    """The half of benign template wordings a split may use.
+    """The half of honest template wordings a split may use: all of them, in every split.
 
-    Calibration and test share theirs: benign accounts of both come from one population, and a classifier
-    fitted on the other half has seen neither.
+    Honest owners of the teaching, calibration and test worlds are draws from one population, and "think step
+    by step" is said in all of them; what must be new to a test are the texts and the extraction wordings.
     """
-    return "fit" if split == "fit" else "test"
+    del split
+    return "both"
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,11 @@ def _pool(kind: str, language: str, split: Split, data: Path | None, size: int) 
         raise WorldError(f"no pool of kind '{kind}'; kinds are: {', '.join(KINDS)}")
     if data is not None:
         real = [text for text in corpus.texts(data, kind, language) if split_of(text) == split]
-        if len(real) >= TOPICS * 5:
+        if len(real) >= size // 4:
             return Pool(tuple(real), _even_bounds(len(real)))
+        if len(real) >= TOPICS * 3:
+            own = _pool(kind, language, split, None, size).texts
+            return Pool(mixed := (*real, *own), _even_bounds(len(mixed)))
     if language != "en" and (language not in grammars("languages") or kind in _SHARED_KINDS):
         return _pool(kind, "en", split, data, size)
     return _generated(kind, language, split, size)
@@ -159,12 +165,3 @@ def _clipped(bounds: Sequence[int], n: int) -> tuple[int, ...]:
     if any(bounds[i + 1] > n for i in range(len(bounds) - 1)):
         return _even_bounds(n)
     return tuple(bounds)
-
-
-def own_texts(kinds: Mapping[str, float], n: int, rng: np.random.Generator, pools: Pools) -> list[str]:
-    """`n` texts over several kinds in the given proportions, in random order (used by trainers)."""
-    names = list(kinds)
-    weights = np.array([kinds[name] for name in names])
-    counts = rng.multinomial(n, weights / weights.sum()).tolist()
-    drawn = [text for name, count in zip(names, counts, strict=True) for text in pools.draw(name, count, rng)]
-    return [drawn[i] for i in rng.permutation(n).tolist()]

@@ -8,19 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.simulate.activity import Activity
+from kdguard.simulate.grammar import grammar, grammars
 from kdguard.simulate.setting import Floats, Ints, Setting
-
-REFUSALS = {
-    "en": ("I can't help with that.", "I'm sorry, but I won't share that.", "That is not something I can do."),
-    "de": ("Dabei kann ich leider nicht helfen.",),
-    "es": ("Lo siento, no puedo ayudar con eso.",),
-    "fr": ("Je ne peux pas répondre à cette demande.",),
-    "pt": ("Desculpe, não posso ajudar com isso.",),
-    "ru": ("Извините, с этим я помочь не могу.",),
-    "zh": ("抱歉，我无法协助处理这个请求。",),
-    "ja": ("申し訳ありませんが、お手伝いできません。",),
-    "ko": ("죄송하지만 도와드릴 수 없습니다.",),
-}
 
 
 @dataclass(frozen=True)
@@ -48,7 +37,7 @@ def answer(setting: Setting, rng: np.random.Generator, asked: Activity, language
     output = np.where(errors, 0, np.where(refused, rng.integers(8, 40, size=n), np.minimum(length, limit)))
     output = np.maximum(output, np.where(errors, 0, 1)).astype(np.int64)
     texts = setting.pools.draw("answer", n, rng, language)
-    unwilling = REFUSALS.get(language, REFUSALS["en"])
+    unwilling = _refusals(language)
     response: list[str | None] = list(texts)
     for place in np.flatnonzero(refused).tolist():
         response[place] = unwilling[place % len(unwilling)]
@@ -72,3 +61,8 @@ def _input_tokens(asked: Activity) -> Ints:
     prompts = np.fromiter(map(len, asked.prompt), np.int64, len(asked))
     systems = np.fromiter((len(text) if text else 0 for text in asked.system), np.int64, len(asked))
     return (prompts + systems) // 4 + 8
+
+
+def _refusals(language: str) -> tuple[str, ...]:
+    rules = grammar("languages", language) if language in grammars("languages") else grammar("english")
+    return rules.rules["refusal"]

@@ -19,7 +19,9 @@ def stream(seed: int, *names: str) -> np.random.Generator:
     """
     digest = hashlib.blake2b("\x1f".join(names).encode(), digest_size=16).digest()
     words = np.frombuffer(digest, dtype=np.uint32).tolist()
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed & 0xFFFFFFFF, seed >> 32, *words])))
+    return np.random.Generator(
+        np.random.PCG64(np.random.SeedSequence([seed & 0xFFFFFFFF, seed >> 32, *words]))
+    )
 
 
 def hex_ids(rng: np.random.Generator, n: int, width: int = 24) -> list[str]:

@@ -71,7 +71,7 @@ class Setting:
         return int(np.clip(drawn, 1, self.volume_cap))
 
     def templates(self, symbol: str, n: int, rng: np.random.Generator, language: str = "en") -> list[str]:
-        """`n` honest prompt templates in the wording of this split; English where a language lacks the symbol."""
+        """`n` honest prompt templates; English where a language lacks the symbol."""
         return honest_templates(symbol, n, rng, language, wording(self.pools.split))
 
 

@@ -1,7 +1,6 @@
 """Tactics as small transforms of accounts and activities; each has a strength from 0 to 1.
 
-They are the traffic tactics of kdguard's reference (T1 Sybil accounts, T2 rate shaping, T3 benign mix, T4 paraphrase,
-T9 log-probability harvest, T10 splitting, T11 language rotation, T13 drip), after
+Sybil accounts, rate shaping, benign mix, paraphrase, log-probability harvest, splitting and drip, after
 https://www.anthropic.com/news/detecting-and-preventing-distillation-attacks and CISA AA26-251A.
 """
 
@@ -9,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def places(rng: np.random.Generator, n: int, mix: float, warm_up: float) -> Ints
 def reorder(activity: Activity, order: Ints) -> Activity:
     """The same requests in another order."""
     chosen = order.tolist()
-    values = {
+    values: dict[str, Any] = {
         item.name: column[order] if isinstance(column, np.ndarray) else [column[i] for i in chosen]
         for item in fields(activity)
         for column in [getattr(activity, item.name)]
@@ -81,7 +81,9 @@ def pivot(activity: Activity, strength: float, rng: np.random.Generator, setting
     if strength == 0:
         return activity
     lag = rng.uniform(0, DAY)
-    chosen = activity.attack & (activity.time > setting.release + lag) & (rng.random(len(activity)) < strength)
+    chosen = (
+        activity.attack & (activity.time > setting.release + lag) & (rng.random(len(activity)) < strength)
+    )
     model = [NEW_MODEL if hit else old for hit, old in zip(chosen.tolist(), activity.model, strict=True)]
     return replace(activity, model=model)
 

@@ -140,6 +140,7 @@ def elicit(
     *,
     split: Half = "fit",
     language: str | None = None,
+    answers: Sequence[str] | None = None,
 ) -> list[str]:
     """Attack prompts for training a request classifier, one a payload, each in a wording of its own.
 
@@ -149,19 +150,29 @@ def elicit(
         rng: Source of wordings.
         split: Half of the phrase alternatives to use, or `both`.
         language: Wording's language; None draws one a prompt.
+        answers: Candidate answers for techniques that show one; None writes them in the wording's language.
     """
     check_technique(technique)
     known = languages_of(technique)
     if language is not None and language not in known:
-        raise WorldError(f"technique '{technique}' is not written in '{language}'; it is in: {', '.join(known)}")
-    n = len(payloads)
-    answers = grammar("english").expand("answer", max(n, 2), rng)
+        raise WorldError(
+            f"technique '{technique}' is not written in '{language}'; it is in: {', '.join(known)}"
+        )
+    picks = rng.integers(len(known), size=len(payloads))
     if language is not None:
-        return fill(wordings(technique, n, rng, split, language), payloads, answers, rng)
-    picks = rng.integers(len(known), size=n)
-    templates = [""] * n
+        picks[:] = known.index(language)
+    prompts = [""] * len(payloads)
     for i, name in enumerate(known):
         places = np.flatnonzero(picks == i).tolist()
-        for place, text in zip(places, wordings(technique, len(places), rng, split, name), strict=True):
-            templates[place] = text
-    return fill(templates, payloads, answers, rng)
+        templates = wordings(technique, len(places), rng, split, name)
+        replies = answers or plain_answers(name, len(places), rng)
+        written = fill(templates, [payloads[place] for place in places], replies, rng)
+        for place, text in zip(places, written, strict=True):
+            prompts[place] = text
+    return prompts
+
+
+def plain_answers(language: str, n: int, rng: np.random.Generator) -> list[str]:
+    """At least two ordinary answers in a language."""
+    rules = grammar("english") if language == "en" else grammar("languages", language)
+    return rules.expand("answer", max(n, 2), rng)

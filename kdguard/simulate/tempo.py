@@ -1,4 +1,4 @@
-"""When requests arrive: people by day and week, products round the clock, jobs by the clock of a scheduler."""
+"""When requests arrive: people by day and week, products round the clock, jobs by a scheduler."""
 
 from __future__ import annotations
 
@@ -99,11 +99,15 @@ def conversations(
 def scheduled(
     rng: np.random.Generator, n: int, span: tuple[int, int], *, per_run: float, gap_s: float
 ) -> Tempo:
-    """Runs started by a scheduler at a fixed minute, daily or on some weekdays; gaps within a run are short."""
+    """Runs started by a scheduler at a fixed minute, daily or on some days, with short gaps within."""
     days = max((span[1] - span[0]) // DAY, 1)
     runs = int(np.clip(round(n / max(per_run, 1)), 1, days * 4))
     minute = int(rng.integers(0, 24 * 60)) * 60_000_000
-    places = np.sort(rng.permutation(days * 4)[:runs]) if runs > days else np.sort(rng.permutation(days)[:runs]) * 4
+    places = (
+        np.sort(rng.permutation(days * 4)[:runs])
+        if runs > days
+        else np.sort(rng.permutation(days)[:runs]) * 4
+    )
     starts = span[0] // DAY * DAY + places * (DAY // 4) + minute + rng.integers(0, 20_000_000, size=runs)
     session = np.sort(rng.integers(runs, size=n)) if rng.random() < 0.3 else np.arange(n) * runs // max(n, 1)
     gaps = rng.lognormal(np.log(gap_s * 1e6), 0.4, size=n)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from kdguard.exchanges.schema import EXCHANGES
 from kdguard.simulate import columns, results
 from kdguard.simulate.campaign import Campaign, Tactics, campaign_accounts
 from kdguard.simulate.columns import Labelled, Rows
@@ -39,7 +40,7 @@ class Simulated:
 
     def table(self) -> pa.Table:
         """All exchanges in canonical order: time, then request id."""
-        table = pa.Table.from_batches(self.exchanges, schema=columns.EXCHANGES)
+        table = pa.Table.from_batches(self.exchanges, schema=EXCHANGES)
         return table.sort_by([("time", "ascending"), ("request_id", "ascending")])
 
 
@@ -58,7 +59,8 @@ def simulate(world: World, *, seed: int = 0, split: Split = "test", data: Path |
     for name, labelled in found:
         rng = stream(seed, "results", name)
         account = labelled.account
-        parts.append(columns.rows(labelled, results.answer(setting, rng, account.activity, account.language), rng))
+        came_back = results.answer(setting, rng, account.activity, account.language)
+        parts.append(columns.rows(labelled, came_back, rng))
     everyone = [labelled for _, labelled in found]
     return Simulated(
         exchanges=tuple(columns.batch(group) for group in _grouped(parts)),
@@ -96,7 +98,9 @@ def population(world: World, setting: Setting, seed: int) -> Iterator[tuple[str,
         for j, (workload, account) in enumerate(campaign_accounts(setting, campaign, seed, world.shares)):
             yield (
                 f"campaign/{campaign.name}/{j}",
-                Labelled(account, workload, campaign_id, campaign.technique, campaign.mix, str(campaign.tactics)),
+                Labelled(
+                    account, workload, campaign_id, campaign.technique, campaign.mix, str(campaign.tactics)
+                ),
             )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -68,7 +68,8 @@ class World:
     def __post_init__(self) -> None:
         unknown = {name for name, _ in self.shares} - WORKLOADS.keys()
         if unknown:
-            raise WorldError(f"world '{self.name}': unknown workload {sorted(unknown)}; known: {', '.join(WORKLOADS)}")
+            known = ", ".join(WORKLOADS)
+            raise WorldError(f"world '{self.name}': unknown workload {sorted(unknown)}; known: {known}")
         if self.owners < 0 or self.days < 1 or self.volume_cap < 1 or any(s < 0 for _, s in self.shares):
             raise WorldError(f"world '{self.name}': owners, days, volume_cap and shares must not be negative")
         if len({campaign.name for campaign in self.campaigns}) < len(self.campaigns):
@@ -106,7 +107,8 @@ def load_world(name_or_path: str | Path) -> World:
     elif path.is_file():
         text, source = path.read_text(encoding="utf-8"), str(path)
     else:
-        raise WorldError(f"no world '{name_or_path}'; packaged are: {', '.join(packaged_worlds())}, or give a TOML file")
+        known = ", ".join(packaged_worlds())
+        raise WorldError(f"no world '{name_or_path}'; packaged are: {known}, or give a TOML file")
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -142,7 +144,9 @@ def world_from(table: Mapping[str, Any], source: str = "world") -> World:
 def _only(table: Mapping[str, Any], allowed: set[str], where: str) -> None:
     unknown = sorted(table.keys() - allowed)
     if unknown:
-        raise WorldError(f"{where}: unknown key {', '.join(unknown)}; allowed are: {', '.join(sorted(allowed))}")
+        raise WorldError(
+            f"{where}: unknown key {', '.join(unknown)}; allowed are: {', '.join(sorted(allowed))}"
+        )
 
 
 def _campaign(table: Mapping[str, Any], where: str) -> Campaign:
@@ -158,7 +162,7 @@ def _campaign(table: Mapping[str, Any], where: str) -> Campaign:
 
 def _expand(grid: Mapping[str, Any], where: str) -> list[Campaign]:
     """Every combination of the lists in a grid; scalars and tactics are common to all."""
-    listed = {key: value for key, value in grid.items() if isinstance(value, Sequence) and not isinstance(value, str)}
+    listed = {key: value for key, value in grid.items() if isinstance(value, list)}
     common = {key: value for key, value in grid.items() if key not in listed}
     found = []
     for values in itertools.product(*listed.values()):

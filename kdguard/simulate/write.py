@@ -107,14 +107,15 @@ def jsonl(table: pa.Table) -> Iterator[bytes]:
     stamp = pc.strftime(flat.column("time"), format="%Y-%m-%dT%H:%M:%SZ")
     flat = flat.set_column(flat.schema.get_field_index("time"), "time", stamp)
     for piece in flat.to_batches(max_chunksize=_CHUNK):
-        rows = piece.to_pylist()
-        lines = [orjson.dumps({key: value for key, value in row.items() if value is not None}) for row in rows]
+        rows = ({k: v for k, v in row.items() if v is not None} for row in piece.to_pylist())
+        lines = [orjson.dumps(row) for row in rows]
         yield b"\n".join(lines) + b"\n"
 
 
 def _plain(accounts: pa.Table) -> pa.Table:
     """The accounts table with RFC 3339 times, for CSV."""
-    stamp = pc.strftime(accounts.column("created_at").cast(pa.timestamp("s", "UTC"), safe=False), format="%Y-%m-%dT%H:%M:%SZ")
+    opened = accounts.column("created_at").cast(pa.timestamp("s", "UTC"), safe=False)
+    stamp = pc.strftime(opened, format="%Y-%m-%dT%H:%M:%SZ")  # type: ignore[call-overload,arg-type,unused-ignore]
     return accounts.set_column(accounts.schema.get_field_index("created_at"), "created_at", stamp)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from kdguard.exchanges.schema import EXCHANGES
 from kdguard.readers import FORMATS, Rejects, read, sniff
-from tests.readers.samples import LOGS, SAMPLES, rows_of
+from tests.readers.log_samples import LOGS, SAMPLES, rows_of
 
 
 @pytest.mark.parametrize("name", SAMPLES)

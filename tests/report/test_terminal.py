@@ -63,6 +63,7 @@ def test_a_weaker_guarantee_is_said_first(findings: Findings, state: GuaranteeSt
     summary = dict(findings.summary) | {"guarantee_state": state.value}
     lines = printed(dataclasses.replace(findings, summary=summary)).splitlines()
     assert words in " ".join(lines[:4])
+    assert "Were the guarantee in force" in " ".join(lines)
 
 
 def test_nothing_found_is_an_absence_of_evidence(findings: Findings) -> None:

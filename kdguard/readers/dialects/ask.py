@@ -66,7 +66,7 @@ def ask(body: Any) -> dict[str, Any]:
 
 
 def _logprobs(body: dict[str, Any], blocks: list[dict[str, Any]]) -> dict[str, Any]:
-    """Chat: bool and count; completions: a count alone; Gemini: responseLogprobs and count; Responses: include."""
+    """Chat has a bool and a count, completions a count, Gemini two fields, Responses ``include``."""
     row: dict[str, Any] = {}
     asked = next((block["logprobs"] for block in blocks if block.get("logprobs") is not None), None)
     top = body.get("top_logprobs")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
+from kdguard.readers.documents import decode
+from kdguard.readers.rejects import Unfit
 
 # Keys under which a part holds its text, in the order tried.
 _TEXT_KEYS = ("text", "content", "refusal", "output_text", "value")
@@ -25,6 +26,8 @@ def at(record: Any, path: str) -> Any:
         return None
     if path in record:
         return record[path]
+    if "." not in path:  # most paths, and this is where envelopes spend their time
+        return None
     head, dot, rest = path.partition(".")
     while dot:
         if head in record:
@@ -49,8 +52,8 @@ def unwrapped(value: Any, *, depth: int = 3) -> Any:
     """Undo JSON written as text, also when that was done twice; other text is returned as it is."""
     while depth and isinstance(value, str) and value.lstrip()[:1] in ("{", "[", '"'):
         try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError:
+            value = decode(value.encode("utf-8", "surrogatepass"))
+        except Unfit:
             return value
         depth -= 1
     return value

@@ -1,1 +1,1 @@
-"""The wire formats, one a file. `kdguard.readers.registry` lists them in the order in which they are sniffed."""
+"""The wire formats, one a file; `kdguard.readers.registry` lists them in the order of sniffing."""

@@ -1,8 +1,8 @@
 """Anthropic Messages request-response pairs; streamed responses may be lists of events.
 
-Account: ``account_id`` or ``user`` beside the pair, else ``metadata.user_id`` in the body (opaque, and optional).
-Session: ``session_id`` beside the pair. Organisation and workspace stand only in administrators' exports.
-The API returns no log-probabilities.
+Account: ``account_id`` or ``user`` beside the pair, else ``metadata.user_id`` in the body (opaque, and
+optional). Session: ``session_id`` beside the pair. Organisation and workspace stand only in administrators'
+exports. The API returns no log-probabilities.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _match(record: Record) -> bool:
         return False
     if isinstance(response, list):
         return any(at(event, "type") == "message_start" for event in response)
-    return at(response, "type") == "message"
+    return bool(at(response, "type") == "message")
 
 
 def _pairs(record: Record) -> Iterator[Row]:

@@ -1,8 +1,9 @@
 """Azure API Management: ApiManagementGatewayLlmLog, joined with ApiManagementGatewayLogs by correlation id.
 
-The gateway splits messages over 32 kB into rows: sequence number 0 has the token counts, the others have the
-pieces, which are put in order and together again. A missing piece marks the exchange ``truncated``. The caller
-stands only in the gateway log: give both files. Rows of a gateway log without a model call are passed over.
+The gateway splits messages over 32 kB into rows: sequence number 0 has the token counts, the others have
+the pieces, which are put in order and together again. A missing piece marks the exchange ``truncated``. The
+caller stands only in the gateway log: give both files. Rows of a gateway log without a model call are
+passed over.
 
 Account: ``ApimSubscriptionId``, else ``UserId``, of the gateway log; without that log rows are unattributed.
 Organisation: ``_ResourceId`` is the gateway, not the customer, so it is left out. Session: none.
@@ -72,7 +73,7 @@ def _combine(parts: list[Record]) -> Iterator[Record]:
     request, request_cut = _together(_pieces(llm, "RequestMessages"))
     response, response_cut = _together(_pieces(llm, "ResponseMessages"))
     row: Row = {"request_id": _key(llm[0])}
-    row["truncated"] = request_cut or response_cut or numbers != set(range(min(numbers), max(numbers) + 1))
+    row["truncated"] = request_cut or response_cut or max(numbers) - min(numbers) >= len(numbers)
     everywhere = [*llm, *(part for part in parts if not _is_llm(part))]
     for column, names in _FIELDS.items():
         row[column] = next((v for part in everywhere if (v := _field(part, *names)) is not None), None)

@@ -1,11 +1,11 @@
 """Batch files of OpenAI and of Anthropic: requests in one file, results in another, joined by ``custom_id``.
 
 Give both files; their order does not matter. Requests without a result keep their prompt, results without a
-request are ``content_missing``. Where several batches use the same ``custom_id``, the i-th request is paired with
-the i-th result, in the order in which the files are given.
+request are ``content_missing``. Where several batches use the same ``custom_id``, the i-th request is
+paired with the i-th result, in the order in which the files are given.
 
-Account: only what the body says (``safety_identifier``, ``user``, ``metadata.user_id``); a batch file as a whole
-belongs to one organisation and one key, so ``--account =NAME`` is usually right. Session: none.
+Account: only what the body says (``safety_identifier``, ``user``, ``metadata.user_id``); a batch file as a
+whole belongs to one organisation and one key, so ``--account =NAME`` is usually right. Session: none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Parquet and Arrow IPC files: of exchanges, read column-wise, or of the records of another format.
 
-Missing columns become null, other columns are dropped. A batch in which every cell is sound is passed through as
-it is; otherwise it is read cell by cell like any other format, and bad rows are rejected by their row number.
+Missing columns become null, other columns are dropped. A batch in which every cell is sound is passed
+through as it is; otherwise it is read cell by cell like any other format, and bad rows are rejected by
+their row number.
 
 Account: ``account_id``; there is no fallback. Session: ``session_id``.
 """

@@ -26,7 +26,10 @@ def exchanges(request: Any, response: Any, row: Row) -> Iterator[Row]:
     answered = unwrapped(response)
     answered = assembled(answered) if isinstance(answered, list) else answered
     known = {name: value for name, value in row.items() if value is not None}
-    asked = ask(unwrapped(request))
+    body = unwrapped(request)
+    if isinstance(body, str) and body.lstrip()[:1] in ("{", "["):
+        known.setdefault("truncated", True)  # a body that stops before its end; its text is not guessed
+    asked = ask(body)
     from_response = {
         "request_id": first(answered, "id", "responseId"),
         "time": first(answered, "created", "created_at"),

@@ -1,7 +1,7 @@
 """Helicone request exports.
 
-Account: ``request_user_id`` or ``helicone_user``, else ``auth_hash`` (one key), else ``org_id``. Session: the property
-``Helicone-Session-Id``. The country is not read: it is never a feature.
+Account: ``request_user_id`` or ``helicone_user``, else ``auth_hash`` (one key), else ``org_id``. Session:
+the property ``Helicone-Session-Id``. The country is not read: it is never a feature.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Kong AI Gateway logs (file, HTTP, Kafka): one object a line, or a JSON array a batch.
 
-Payloads are there only with ``log_payloads``, as text; without them rows are ``content_missing``. Requests that did
-not pass an AI plugin are passed over.
+Payloads are there only with ``log_payloads``, as text; without them rows are ``content_missing``. Requests
+that did not pass an AI plugin are passed over.
 
-Account: ``consumer.custom_id``, else ``consumer.id``, ``consumer.username``, else ``authenticated_entity.id`` (one
-credential). Organisation: ``workspace_name``, else ``workspace``. Session: the header ``x-session-id``.
+Account: ``consumer.custom_id``, else ``consumer.id``, ``consumer.username``, else
+``authenticated_entity.id`` (one credential). Organisation: ``workspace_name``, else ``workspace``. Session:
+the header ``x-session-id``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Langfuse observations: blob exports (snake_case) and the API (camelCase). Only generations are exchanges.
 
-Account: ``user_id``; observations of the legacy export do not have it, and are then unattributed. Organisation:
-``project_id``. Session: ``session_id``, else the trace.
+Account: ``user_id``; observations of the legacy export do not have it, and are then unattributed.
+Organisation: ``project_id``. Session: ``session_id``, else the trace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from kdguard.readers.reader import JsonReader, Record, Row, pick
 from kdguard.readers.rejects import Unfit
 
 _KINDS = frozenset(
-    "GENERATION SPAN EVENT AGENT TOOL CHAIN RETRIEVER EVALUATOR EMBEDDING GUARDRAIL".split()
+    [
+        "GENERATION",
+        "SPAN",
+        "EVENT",
+        "AGENT",
+        "TOOL",
+        "CHAIN",
+        "RETRIEVER",
+        "EVALUATOR",
+        "EMBEDDING",
+        "GUARDRAIL",
+    ]
 )
 _PATHS: dict[str, tuple[str, ...]] = {
     "request_id": ("id",),

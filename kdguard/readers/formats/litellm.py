@@ -1,11 +1,11 @@
 """LiteLLM: StandardLoggingPayload (callbacks, S3, GCS) and rows of the SpendLogs table.
 
-Some sinks cut content at 10,000 characters and say so in the text: the exchange is then ``truncated``. Content
-redacted by the proxy, and the ``{}`` that SpendLogs holds by default, is ``content_missing``.
+Some sinks cut content at 10,000 characters and say so in the text: the exchange is then ``truncated``.
+Content redacted by the proxy, and the ``{}`` that SpendLogs holds by default, is ``content_missing``.
 
 Account: ``user_api_key_user_id``, else ``user``, else the key hash, else team, else ``end_user``; with
-``redact_user_api_key_info`` only ``end_user`` remains. Organisation: ``user_api_key_org_id``. Session: ``session_id``,
-else ``trace_id``.
+``redact_user_api_key_info`` only ``end_user`` remains. Organisation: ``user_api_key_org_id``. Session:
+``session_id``, else ``trace_id``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
 """OpenAI request-response pairs (chat, completions, Responses) and stored completions.
 
-A pair is ``{"request": {...}, "response": {...}}`` with the time as ``ts``, ``time``, ``timestamp`` or ``created``
-inside the response. A stored completion is the chat completion itself, with the ``messages`` that an export
-put beside it, else its content is missing. Both are a legitimate channel for distilling one's own model.
+A pair is ``{"request": {...}, "response": {...}}`` with the time as ``ts``, ``time``, ``timestamp`` or
+``created`` inside the response. A stored completion is the chat completion itself, with the ``messages``
+that an export put beside it, else its content is missing. Both are a legitimate channel for distilling
+one's own model.
 
-Account: ``account_id`` or ``user`` beside the pair, else ``safety_identifier``, ``user`` or ``metadata.user_id`` in
-the body. Session: ``conversation.id``, else ``previous_response_id``. Organisation and key are only in headers.
+Account: ``account_id`` or ``user`` beside the pair, else ``safety_identifier``, ``user`` or
+``metadata.user_id`` in the body. Session: ``conversation.id``, else ``previous_response_id``. Organisation
+and key are only in headers.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ ENVELOPE: dict[str, tuple[str, ...]] = {
     "request_id": ("request_id", "requestId"),
     "time": ("ts", "time", "timestamp", "created_at", "created"),
     "account_id": ("account_id", "user_id", "user", "account"),
-    "org_id": ("org_id", "organization", "headers.openai-organization", "request_headers.openai-organization"),
+    "org_id": (
+        "org_id",
+        "organization",
+        "headers.openai-organization",
+        "request_headers.openai-organization",
+    ),
     "key_hash": ("key_hash", "api_key_hash"),
     "session_id": ("session_id",),
     "client_ip": ("client_ip", "ip", "remote_addr"),
@@ -31,7 +38,11 @@ ENVELOPE: dict[str, tuple[str, ...]] = {
     "status": ("status_code", "response.status_code"),
     "latency_ms": ("latency_ms", "duration_ms"),
 }
-_ENDPOINTS = {"chat.completion": "chat.completions", "text_completion": "completions", "response": "responses"}
+_ENDPOINTS = {
+    "chat.completion": "chat.completions",
+    "text_completion": "completions",
+    "response": "responses",
+}
 
 
 def _match(record: Record) -> bool:

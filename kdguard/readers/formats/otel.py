@@ -2,11 +2,13 @@
 
 Current: ``gen_ai.input.messages`` and kin, structured or as JSON text. Older: ``gen_ai.system``,
 ``gen_ai.usage.prompt_tokens``, span events ``gen_ai.user.message`` and ``gen_ai.choice``, and the indexed
-``gen_ai.prompt.0.content`` of early instrumentations. Whole numbers may be text. Spans of other kinds are passed over.
+``gen_ai.prompt.0.content`` of early instrumentations. Whole numbers may be text. Spans of other kinds are
+passed over.
 
-Account: ``user.id``, else ``enduser.id``, ``user.hash``, ``metadata.user_api_key_user_id``, ``user.email``, else the key
-hash. Organisation: ``organization.id``, ``tenant.id``. Session: ``gen_ai.conversation.id``, ``session.id``, else the
-trace. Resource attributes serve where the span has none. There is no attribute for log-probabilities.
+Account: ``user.id``, else ``enduser.id``, ``user.hash``, ``metadata.user_api_key_user_id``, ``user.email``,
+else the key hash. Organisation: ``organization.id``, ``tenant.id``. Session: ``gen_ai.conversation.id``,
+``session.id``, else the trace. Resource attributes serve where the span has none. There is no attribute for
+log-probabilities.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _INPUT = ("gen_ai.input.messages", "gen_ai.prompt")
 _OUTPUT = ("gen_ai.output.messages", "gen_ai.completion")
 _SYSTEM = ("gen_ai.system_instructions", "gen_ai.system.message")
-_OTHER = frozenset({"execute_tool", "invoke_agent", "create_agent", "embeddings", "retrieval", "invoke_workflow"})
+_OTHER = frozenset(
+    {"execute_tool", "invoke_agent", "create_agent", "embeddings", "retrieval", "invoke_workflow"}
+)
 _SPANS = ("resourceSpans", "scopeSpans", "spans")
 _LOGS = ("resourceLogs", "scopeLogs", "logRecords")
 

@@ -1,8 +1,8 @@
 """Google Vertex AI request-response logging, rows of the BigQuery table as JSON or Parquet.
 
 ``full_request`` and ``full_response`` may be objects or JSON text; older tables have the arrays of text
-``request_payload`` and ``response_payload``. The logging is sampled: ``metadata.sampling_rate`` is carried along
-where an export has it.
+``request_payload`` and ``response_payload``. The logging is sampled: ``metadata.sampling_rate`` is carried
+along where an export has it.
 
 Account: none in this log; the caller stands in Cloud Audit Logs, so use ``--account`` (for instance
 ``--account full_request.labels.customer``). Organisation: the project in ``endpoint``. Session: the trace id.

@@ -76,5 +76,4 @@
   };
   addEventListener("hashchange", reveal);
   reveal();
-  addEventListener("beforeprint", () => all("details").forEach((item) => { item.open = true; }));
 })();

@@ -55,7 +55,7 @@ def _batch(
     span = lifetime(rng, setting.start, setting.days)
     per_run = float(np.clip(rng.lognormal(np.log(150), 1.0), 5, max(n, 5)))
     tempo = scheduled(rng, n, span, per_run=per_run, gap_s=float(rng.uniform(0.1, 6)))
-    inputs = setting.pools.draw(kind, n, rng, language, habits.topics(rng))
+    inputs = setting.pools.draw(kind, n, rng, language, habits.topics(rng, n))
     prompts = habits.script(rng, setting, symbol, language, inputs, int(rng.integers(1, 3)))
     parameters = habits.call(
         rng,

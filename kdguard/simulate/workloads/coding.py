@@ -25,7 +25,7 @@ def coding_agent(
     tempo = conversations(
         rng, n, span, working_week(rng, night=0.1), turns=rng.uniform(4, 40), gap_s=float(rng.uniform(3, 45))
     )
-    contexts = setting.pools.draw("code", int(tempo.session.max()) + 1, rng, topics=habits.topics(rng))
+    contexts = setting.pools.draw("code", int(tempo.session.max()) + 1, rng, topics=habits.topics(rng, n))
     payloads = [contexts[place] for place in tempo.session.tolist()]
     own = np.flatnonzero(rng.random(n) < rng.uniform(0.1, 0.7)).tolist()
     for place, text in zip(own, setting.pools.draw("code", len(own), rng), strict=True):

@@ -25,7 +25,9 @@ def evaluation_sweep(
     span = lifetime(rng, setting.start, setting.days)
     per_run = float(np.clip(rng.lognormal(np.log(60), 0.8), 5, max(n, 5)))
     tempo = scheduled(rng, n, span, per_run=per_run, gap_s=float(rng.uniform(0.3, 12)))
-    items = habits.mixed(rng, setting, ("math", "question", "code", "chat"), max(int(per_run), 2), language, 0.3)
+    items = habits.mixed(
+        rng, setting, ("math", "question", "code", "chat"), max(int(per_run), 2), language, 0.3
+    )
     bench = habits.script(rng, setting, "evaluation", language, items, int(rng.integers(1, 5)))
     prompts = [bench[i % len(bench)] for i in range(n)]
     parameters = habits.call(rng, sessions=0.2, logprobs=0.25, effort=300)
@@ -45,7 +47,7 @@ def product_judge(
     else:
         tempo = conversations(rng, n, span, working_week(rng, night=0.3), turns=1.3, gap_s=20)
     kind = ("utterance", "email", "chat", "question", "math", "instruct")[int(rng.integers(6))]
-    inputs = setting.pools.draw(kind, n, rng, language, habits.topics(rng))
+    inputs = setting.pools.draw(kind, n, rng, language, habits.topics(rng, n))
     prompts = habits.script(rng, setting, "judge", language, inputs, int(rng.integers(1, 4)))
     parameters = habits.call(
         rng, system=habits.system_prompt(rng, setting, language, 0.3), sessions=0.2, logprobs=0.1, effort=60
@@ -60,7 +62,10 @@ def day_one_benchmark(
     language = draw_language(rng)
     identity = draw_identity(rng, setting, SWEEP, language)
     n = setting.volume(rng, 1.5, wanted)
-    span = (setting.release - int(rng.uniform(0.5, 12) * DAY), min(setting.release + int(3 * DAY), setting.end))
+    span = (
+        setting.release - int(rng.uniform(0.5, 12) * DAY),
+        min(setting.release + int(3 * DAY), setting.end),
+    )
     span = (max(span[0], setting.start), max(span[1], setting.start + DAY))
     tempo = conversations(
         rng, n, span, working_week(rng, night=0.4), turns=rng.uniform(5, 50), gap_s=float(rng.uniform(1, 20))

@@ -10,13 +10,23 @@ from kdguard.simulate.activity import Call
 from kdguard.simulate.setting import Setting, pick
 from kdguard.simulate.techniques import fill
 
-TOOLS = ("search", "read_file", "run_shell", "sql", "calendar", "fetch_url", "create_ticket", "python", "send_email")
+TOOLS = (
+    "search",
+    "read_file",
+    "run_shell",
+    "sql",
+    "calendar",
+    "fetch_url",
+    "create_ticket",
+    "python",
+    "send_email",
+)
 TOPICS = 40
 
 
-def topics(rng: np.random.Generator) -> tuple[int, ...]:
-    """The topics of one owner: few for some, most for others."""
-    count = int(np.clip(rng.geometric(0.15), 1, TOPICS))
+def topics(rng: np.random.Generator, n: int) -> tuple[int, ...]:
+    """The topics of one owner with `n` requests: few for some, most for others and for heavy users."""
+    count = int(np.clip(rng.geometric(0.15), 1 + n // 300, TOPICS)) if n < 300 * TOPICS else TOPICS
     return tuple(rng.permutation(TOPICS)[:count].tolist())
 
 
@@ -74,7 +84,12 @@ def system_prompt(
 
 
 def script(
-    rng: np.random.Generator, setting: Setting, symbol: str, language: str, payloads: Sequence[str], count: int
+    rng: np.random.Generator,
+    setting: Setting,
+    symbol: str,
+    language: str,
+    payloads: Sequence[str],
+    count: int,
 ) -> list[str]:
     """Prompts from `count` templates of the owner's own, filled with payloads and ordinary answers."""
     templates = setting.templates(symbol, count, rng, language)
@@ -94,7 +109,7 @@ def mixed(
     """`n` pool texts over several kinds in Dirichlet proportions, on the owner's topics."""
     weights = rng.dirichlet(np.full(len(kinds), concentration))
     counts = rng.multinomial(n, weights).tolist()
-    own = topics(rng)
+    own = topics(rng, n)
     drawn = [
         text
         for kind, count in zip(kinds, counts, strict=True)

@@ -50,7 +50,10 @@ def person(
         for place, text in zip(odd, own, strict=True):
             prompts[place] = text
     parameters = habits.call(
-        rng, system=habits.system_prompt(rng, setting, language, 0.35), sessions=0.85, tools=rng.random() < 0.1
+        rng,
+        system=habits.system_prompt(rng, setting, language, 0.35),
+        sessions=0.85,
+        tools=rng.random() < 0.1,
     )
     return Account(identity, activity(rng, setting, identity, tempo, prompts, parameters), language)
 
@@ -61,7 +64,10 @@ def office(
     """Several colleagues behind one address, one card and one organisation."""
     language = draw_language(rng)
     first = draw_identity(rng, setting, OFFICE, language)
-    people = [first, *_colleagues(rng, setting, first, OFFICE, language, accounts or int(rng.integers(3, 16)))]
+    people = [
+        first,
+        *_colleagues(rng, setting, first, OFFICE, language, accounts or int(rng.integers(3, 16))),
+    ]
     return tuple(person(setting, rng, one, language, wanted, 0.6) for one in people)
 
 

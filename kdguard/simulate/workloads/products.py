@@ -34,10 +34,12 @@ def templated(
 ) -> Account:
     """A templated product on a given tempo; half of the products put the template in the system prompt."""
     kind = _INPUTS[int(rng.integers(len(_INPUTS)))]
-    inputs = setting.pools.draw(kind, n, rng, language, habits.topics(rng))
+    inputs = setting.pools.draw(kind, n, rng, language, habits.topics(rng, n))
     wrapped = rng.random() < 0.6
     prompts = (
-        habits.script(rng, setting, "product", language, inputs, int(rng.integers(1, 4))) if wrapped else inputs
+        habits.script(rng, setting, "product", language, inputs, int(rng.integers(1, 4)))
+        if wrapped
+        else inputs
     )
     parameters = habits.call(
         rng,
@@ -80,12 +82,11 @@ def reseller(
     first = _many_users(setting, rng, RESELLER, wanted)
     count = accounts or int(rng.integers(1, 6))
     others = [_many_users(setting, rng, RESELLER, wanted) for _ in range(count - 1)]
-    shared = {
-        "org_id": first.identity.org_id,
-        "payment_hash": first.identity.payment_hash,
-        "email_domain": first.identity.email_domain,
-    }
-    return (first, *(replace(a, identity=replace(a.identity, **shared)) for a in others))
+    return (first, *(replace(a, identity=_same_owner(a.identity, first.identity)) for a in others))
+
+
+def _same_owner(own: Identity, first: Identity) -> Identity:
+    return replace(own, org_id=first.org_id, payment_hash=first.payment_hash, email_domain=first.email_domain)
 
 
 def _many_users(setting: Setting, rng: np.random.Generator, shape: Shape, wanted: int | None) -> Account:

@@ -1,0 +1,5 @@
+"""Run with `python -m kdguard`."""
+
+from kdguard.cli import main
+
+main()

@@ -1,0 +1,64 @@
+"""`kdguard score`: who is extracting the model?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def score(
+    logs: Annotated[list[str], typer.Argument(help="Logs: files, globs, folders, or - for standard input.")],
+    log_format: Annotated[str, typer.Option("--format", help="Log format; `auto` sniffs.")] = "auto",
+    accounts: Annotated[Path | None, typer.Option(help="Accounts table: CSV, JSON lines or Parquet.")] = None,
+    account: Annotated[str | None, typer.Option(help="Field that names the account, or =VALUE.")] = None,
+    time: Annotated[str | None, typer.Option(help="Field that holds the time, or `file`.")] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="Your own baseline; without it nothing is flagged.")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="Chance of a review for one honest account.")
+    ] = 0.01,
+    fdr: Annotated[
+        float, typer.Option(min=0, max=1, help="False discovery rate among flagged owners.")
+    ] = 0.1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    rejects: Annotated[
+        Path | None, typer.Option(help="Write unreadable lines' places and reasons here.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One verdict a line on stdout, a summary last.")
+    ] = False,
+    ocsf: Annotated[Path | None, typer.Option(help="Write OCSF detection findings here, one a line.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a self-contained HTML report here.")] = None,
+    fail_on: Annotated[str, typer.Option(help="Exit 1 on `flag`, or also on `review`.")] = "flag",
+) -> None:
+    """Rank accounts, and groups of accounts acting as one, by how surely they extract the model."""
+    from kdguard.cli.render import report_rejects, write_reports
+    from kdguard.cli.session import open_baseline, score_logs
+
+    if fail_on not in {"flag", "review"}:
+        raise typer.BadParameter("--fail-on must be flag or review")
+    scored = score_logs(
+        logs,
+        baseline=open_baseline(baseline),
+        log_format=log_format,
+        accounts=accounts,
+        account=account,
+        time=time,
+        alpha=alpha,
+        fdr=fdr,
+        workers=workers,
+        rejects=rejects,
+        plots=report is not None,
+    )
+    report_rejects(scored.rejects)
+    if as_json:
+        for verdict in scored.findings.verdicts:
+            typer.echo(json.dumps(verdict.to_json(), ensure_ascii=False))
+        typer.echo(json.dumps({"summary": dict(scored.findings.summary)}, ensure_ascii=False))
+    write_reports(scored.findings, table=not as_json, html=report, ocsf=ocsf)
+    bad = {"flag"} | ({"review"} if fail_on == "review" else set())
+    raise typer.Exit(int(any(verdict.decision in bad for verdict in scored.findings.verdicts)))

@@ -1,0 +1,241 @@
+"""From scores to verdicts: who is flagged, who is reviewed, and what a person is told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kdguard.evidence import Evidence, Guarantee
+from kdguard.features.signals import NO_TIME
+from kdguard.scan import CHECKPOINTS
+from kdguard.scoring.baseline import Baseline
+from kdguard.scoring.pipeline import Tally
+from kdguard.scoring.score import AccountScores
+from kdguard.scoring.spill import Spill
+from kdguard.stats.conformal import references_needed
+from kdguard.verdict import Alarm, Decision, Findings, GuaranteeState, Verdict, select_owners
+
+EXTRACTION_IDS = ("AML.T0024.002", "AML.T0005.001", "AML.T0040", "LLM10:2025")
+CLUSTER_IDS = (*EXTRACTION_IDS, "AML.T0008.005", "AML.T0021")
+_MOST_EXPLAINED = 2_000
+_EXHIBITS = 5
+_EVIDENCE = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the user asked for.
+
+    Attributes:
+        alpha: Chance of a review for one honest account.
+        fdr: False discovery rate among flagged owners.
+    """
+
+    alpha: float = 0.01
+    fdr: float = 0.1
+
+
+def conclude(
+    scores: AccountScores, baseline: Baseline, spill: Spill, tally: Tally, policy: Policy
+) -> Findings:
+    """Decide on every account and explain those that need attention.
+
+    Args:
+        scores: Scored accounts.
+        baseline: What they were ranked among.
+        spill: The log's signals, for exhibits and time lines.
+        tally: What was read.
+        policy: Levels asked for.
+    """
+    state = guarantee_state(scores, baseline)
+    facts = scores.facts
+    selected = select_owners(scores.p_pooled.tolist(), [str(owner) for owner in facts.owner], policy.fdr)
+    decisions = [
+        decide(float(p), bool(chosen), bool(permitted), state, policy.alpha)
+        for p, chosen, permitted in zip(scores.p_value, selected, facts.permitted, strict=True)
+    ]
+    order = np.lexsort(
+        (facts.account_id.astype(str), np.nan_to_num(scores.p_pooled, nan=2.0), _first_key(scores))
+    )
+    attention = [int(at) for at in order if decisions[at] in (Decision.FLAG, Decision.REVIEW)][
+        :_MOST_EXPLAINED
+    ]
+    exhibits = _exhibits(spill, facts.subject[attention].tolist())
+    verdicts = [_verdict(int(at), decisions[at], scores, baseline, state, exhibits) for at in order]
+    return Findings(
+        verdicts=tuple(verdicts),
+        summary=_summary(verdicts, scores, baseline, tally, policy, state),
+        plots={},
+    )
+
+
+def guarantee_state(scores: AccountScores, baseline: Baseline) -> GuaranteeState:
+    """Whether the false-alarm bound holds for this run."""
+    if baseline.shipped:
+        return GuaranteeState.UNCALIBRATED
+    return GuaranteeState.SUSPENDED if scores.suspended else GuaranteeState.ACTIVE
+
+
+def decide(p_value: float, selected: bool, permitted: bool, state: GuaranteeState, alpha: float) -> Decision:
+    """Apply the rule of DESIGN section 6 to one account."""
+    if np.isnan(p_value):
+        return Decision.ABSTAIN
+    if p_value > alpha:
+        return Decision.CLEAR
+    if selected and not permitted and state is GuaranteeState.ACTIVE:
+        return Decision.FLAG
+    return Decision.REVIEW
+
+
+def _first_key(scores: AccountScores) -> npt.NDArray[np.float64]:
+    return np.nan_to_num(scores.p_value, nan=2.0)
+
+
+def _exhibits(spill: Spill, subjects: list[int]) -> Mapping[int, Sequence[Mapping[str, Any]]]:
+    found: dict[int, list[Mapping[str, Any]]] = {}
+    if subjects:
+        for row in spill.exhibits(subjects, _EXHIBITS).to_pylist():
+            found.setdefault(row["subject"], []).append(row)
+    return found
+
+
+def _verdict(
+    at: int,
+    decision: Decision,
+    scores: AccountScores,
+    baseline: Baseline,
+    state: GuaranteeState,
+    exhibits: Mapping[int, Sequence[Mapping[str, Any]]],
+) -> Verdict:
+    facts = scores.facts
+    abstained = decision is Decision.ABSTAIN
+    needs_attention = decision in (Decision.FLAG, Decision.REVIEW)
+    return Verdict(
+        kind="account",
+        id=str(facts.account_id[at]),
+        decision=decision,
+        p_value=None if abstained else float(scores.p_value[at]),
+        p_pooled=None if abstained else float(scores.p_pooled[at]),
+        p_floor=None if abstained else float(scores.p_floor[at]),
+        score=None if abstained else round(float(scores.score[at]), 6),
+        requests=int(scores.profiles.requests[at]),
+        first_alarm=_alarm(at, scores),
+        stratum=str(facts.stratum[at]) if not scores.kind[at] else f"{facts.stratum[at]}|{scores.kind[at]}",
+        calibration_size=int(scores.calibration_size[at]),
+        guarantee_state=state,
+        permitted=bool(facts.permitted[at]),
+        abstain_reason=_abstain_reason(at, scores) if abstained else None,
+        evidence=_evidence(at, scores, baseline, exhibits) if needs_attention else (),
+        techniques=EXTRACTION_IDS if needs_attention else (),
+        baseline_digest=baseline.digest,
+    )
+
+
+def _alarm(at: int, scores: AccountScores) -> Alarm | None:
+    row = int(scores.first_alarm[at])
+    if row < 0:
+        return None
+    rows = scores.profiles.trajectories
+    return Alarm(request=CHECKPOINTS[int(rows.checkpoint[row])], time=_rfc3339(int(rows.time_us[row])))
+
+
+def _rfc3339(time_us: int) -> str | None:
+    if time_us == NO_TIME:
+        return None
+    return (
+        datetime.fromtimestamp(time_us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )
+
+
+def _abstain_reason(at: int, scores: AccountScores) -> str:
+    return f"{int(scores.profiles.requests[at])} requests; a score needs {CHECKPOINTS[0]}"
+
+
+def _evidence(
+    at: int, scores: AccountScores, baseline: Baseline, exhibits: Mapping[int, Sequence[Mapping[str, Any]]]
+) -> tuple[Evidence, ...]:
+    shown = exhibits.get(int(scores.facts.subject[at]), ())
+    requests = tuple(str(row["request_id"]) for row in shown)
+    technique = _technique(shown, baseline)
+    contributions = scores.contributions[at]
+    by_output = {
+        f"{detector.name}.{output}": (detector, output)
+        for detector in baseline.suite.detectors
+        for output in detector.outputs
+    }
+    names = baseline.suite.outputs
+    evidence = []
+    for column in np.argsort(-contributions)[:_EVIDENCE]:
+        if contributions[column] <= 0:
+            break
+        detector, output = by_output[names[column]]
+        raw = float(scores.outputs[at, column])
+        wording = "technique" in names[column] or "mixture" in names[column]
+        summary = detector.explain(output, raw)
+        evidence.append(
+            Evidence(
+                detector=names[column],
+                version=detector.version,
+                subject=str(scores.facts.account_id[at]),
+                guarantee=Guarantee.DESCRIPTIVE,
+                score=round(raw, 6),
+                n=int(scores.profiles.requests[at]),
+                contribution=round(float(contributions[column]), 6),
+                summary=f"{summary}; likeliest technique: {technique}" if wording and technique else summary,
+                exhibits=requests if wording else (),
+                parameters_digest=baseline.digest,
+            )
+        )
+    return tuple(evidence)
+
+
+def _technique(shown: Sequence[Mapping[str, Any]], baseline: Baseline) -> str:
+    """Name the technique that most exhibits share."""
+    strong = [int(row["technique"]) for row in shown if int(row["margin"]) > 0]
+    if not strong:
+        return ""
+    return baseline.suite.technique.techniques[max(set(strong), key=strong.count)].replace("_", " ")
+
+
+def _summary(
+    verdicts: Sequence[Verdict],
+    scores: AccountScores,
+    baseline: Baseline,
+    tally: Tally,
+    policy: Policy,
+    state: GuaranteeState,
+) -> dict[str, Any]:
+    count = {str(decision): sum(v.decision is decision for v in verdicts) for decision in Decision}
+    ranked = sum(v.p_value is not None for v in verdicts)
+    owners = len(np.unique(scores.facts.owner))
+    floor = float(np.nanmin(scores.p_floor)) if ranked else None
+    return {
+        "accounts": len(verdicts),
+        "owners": owners,
+        "exchanges": tally.exchanges,
+        "unattributed_exchanges": tally.unattributed,
+        "decisions": count,
+        "expected_innocent_reviews": round(ranked * policy.alpha, 2),
+        "smallest_group_bh_can_flag": _smallest_group(scores, owners, policy.fdr),
+        "p_floor": floor,
+        "alpha": policy.alpha,
+        "fdr": policy.fdr,
+        "guarantee_state": state.value,
+        "drift_p_values": {name: round(value, 6) for name, value in scores.drift.items()},
+        "references": sum(len(kind.panel) for name, kind in baseline.kinds.items() if name != "pooled"),
+        "references_needed_at_alpha": references_needed(policy.alpha),
+        "baseline_digest": baseline.digest,
+    }
+
+
+def _smallest_group(scores: AccountScores, owners: int, fdr: float) -> int | None:
+    """Fewest owners at the pooled floor that Benjamini-Hochberg would select together."""
+    if not owners or np.isnan(scores.p_pooled).all():
+        return None
+    floor = float(np.nanmin(scores.p_pooled))
+    return max(1, int(np.ceil(floor * owners / fdr)))

@@ -1,0 +1,66 @@
+"""Ties between owners, and the protocol by which detectors supply them. Core never imports the detectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from kdguard.scoring.groups.habits import Habits
+from kdguard.scoring.groups.rarity import Rarity
+from kdguard.scoring.groups.traces import Traces
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of owners.
+
+    Attributes:
+        source, target: Rows of `Habits`, source < target, each pair once, shape (p,).
+    """
+
+    source: Ints
+    target: Ints
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @classmethod
+    def of(cls, source: npt.NDArray[np.integer], target: npt.NDArray[np.integer], owners: int) -> Pairs:
+        """Put pairs in order, each once, none with itself."""
+        low, high = np.minimum(source, target).astype(np.int64), np.maximum(source, target).astype(np.int64)
+        keep = low < high
+        codes = np.unique(low[keep] * owners + high[keep])
+        return cls(codes // max(owners, 1), codes % max(owners, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What ties are looked for in: half 0 of a log, and what is rare among honest owners."""
+
+    traces: Traces
+    habits: Habits
+    rarity: Rarity
+
+
+@runtime_checkable
+class Tie(Protocol):
+    """A reason to believe that two owners are one: a coincidence, weighed by how rare it is among honest owners.
+
+    A tie only decides which groups are looked at. It never enters a p-value, so a poor weight costs power, not honesty.
+    """
+
+    name: str
+
+    def propose(self, scene: Scene) -> Pairs:
+        """Pairs worth weighing; a bounded number an owner."""
+        ...
+
+    def weigh(self, scene: Scene, pairs: Pairs) -> Floats:
+        """-log10 of the chance of the coincidence between two honest owners, shape (p,); 0 = none."""
+        ...

@@ -1,0 +1,194 @@
+"""What accounts leave behind in a log, asked of the spill in bounded memory.
+
+Groups are formed on half 0 of every account's sessions and tested on half 1; no method here mixes the two, except
+`lifetimes`, which says so. Aggregation is DuckDB's: no Python loop runs over exchanges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from kdguard.features.embedding import SIGNS, unpack
+from kdguard.features.session import Cursor, Rows, rows_from
+from kdguard.features.signals import SIGNALS
+from kdguard.scoring.facts import Facts
+
+Codes = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+CALLER_KINDS = ("network", "user_agent", "tls", "key", "system")
+FRAME_KINDS = ("head", "tail")
+LOG_KINDS = CALLER_KINDS + FRAME_KINDS
+RECORD_KINDS = ("payment", "email_domain")
+ROWS_PER_ACCOUNT = 64
+"""Half-1 requests of one account that a group is tested on: no account may speak for the others by its volume."""
+FRAME_SHARE = 0.15
+"""Share of an account's prompts that must begin (or end) alike, with different contents, to be its frame."""
+TECHNIQUES = 12
+_MEMORY_MB = 768
+_CHUNK_ROWS = 65_536
+
+
+class Traces:
+    """The two halves of some accounts' signals.
+
+    Args:
+        folders: Folders of sealed spills; each account is in one of them.
+        facts: Facts of the accounts to look at, and of no others.
+        memory_mb: Memory DuckDB may use before it goes to disk.
+    """
+
+    def __init__(self, folders: Sequence[Path], facts: Facts, *, memory_mb: int = _MEMORY_MB) -> None:
+        self.facts = facts
+        self._connection = duckdb.connect(
+            config={
+                "memory_limit": f"{max(memory_mb, 128)}MB",
+                "temp_directory": str(folders[0] / "groups"),
+                "threads": 1,
+                "preserve_insertion_order": "false",
+            }
+        )
+        self._fill("every_account", {"subject": facts.subject, "owner": facts.owner})
+        parts = [str(part) for folder in folders for part in sorted(folder.glob("part-*.parquet"))]
+        if not parts:
+            self._fill("signals", pa.Table.from_batches([], SIGNALS))
+        else:
+            self._connection.execute(
+                f"CREATE TEMP VIEW signals AS SELECT s.* FROM read_parquet({parts!r}) s SEMI JOIN every_account USING (subject)"
+            )
+        self._fill_held()
+
+    def __enter__(self) -> Traces:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+
+    def ask(self, query: str, **tables: Mapping[str, npt.NDArray[Any]]) -> pa.Table:
+        """Run a query over `held` (kind, code, subject) and tables handed in as columns."""
+        for name, columns in tables.items():
+            self._fill(name, columns)
+        return self._connection.sql(query).to_arrow_table()
+
+    def wording(self) -> tuple[Ints, Ints]:
+        """Requests with text of each account on half 0, and those that read like each technique.
+
+        Returns:
+            Counts of shapes (m,) and (m, 12), aligned with `facts`.
+        """
+        counted = self.ask(
+            """
+            SELECT subject, technique::BIGINT AS technique, count(*)::BIGINT AS n,
+                   count(*) FILTER (margin > 0)::BIGINT AS high
+            FROM signals WHERE NOT half AND has_text GROUP BY ALL
+            """
+        )
+        total = np.zeros(len(self.facts), np.int64)
+        high = np.zeros((len(self.facts), TECHNIQUES), np.int64)
+        at = np.searchsorted(self.facts.subject, counted.column("subject").to_numpy())
+        np.add.at(total, at, counted.column("n").to_numpy())
+        np.add.at(high, (at, counted.column("technique").to_numpy()), counted.column("high").to_numpy())
+        return total, high
+
+    def sign_sums(self) -> tuple[npt.NDArray[np.int32], Ints]:
+        """Sums of sign vectors of the half-0 prompts of each account, shape (m, 128), and how many were added."""
+        sums = np.zeros((len(self.facts), SIGNS), np.int32)
+        counts = np.zeros(len(self.facts), np.int64)
+        relation = self._connection.sql("SELECT subject, signs FROM signals WHERE NOT half AND has_text")
+        reader = relation.to_arrow_reader(_CHUNK_ROWS)
+        for batch in reader:
+            at = np.searchsorted(self.facts.subject, batch.column("subject").to_numpy())
+            order = np.argsort(at, kind="stable")
+            place = at[order]
+            packed = np.frombuffer(b"".join(batch.column("signs").to_pylist()), np.uint8).reshape(-1, SIGNS // 8)
+            starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1])))
+            sums[place[starts]] += np.add.reduceat(unpack(packed[order]), starts, axis=0, dtype=np.int32)
+            counts += np.bincount(place, minlength=len(counts))
+        return sums, counts
+
+    def lifetimes(self) -> tuple[Ints, Ints]:
+        """First and last time of each account over both halves, in microseconds; 0 = the log has no time."""
+        seen = self.ask(
+            """
+            SELECT subject, min(time_us) AS first_us, max(time_us) AS last_us
+            FROM signals WHERE time_us > 0 GROUP BY subject
+            """
+        )
+        first, last = np.zeros(len(self.facts), np.int64), np.zeros(len(self.facts), np.int64)
+        at = np.searchsorted(self.facts.subject, seen.column("subject").to_numpy())
+        first[at], last[at] = seen.column("first_us").to_numpy(), seen.column("last_us").to_numpy()
+        return first, last
+
+    def tested(self, subjects: Codes) -> Rows:
+        """Half-1 rows of some accounts, duplicates dropped, at most 64 an account, chosen by hash of the request."""
+        table = self.ask(
+            f"""
+            SELECT {", ".join(SIGNALS.names)} FROM (
+                SELECT *, row_number() OVER (PARTITION BY subject ORDER BY md5(request_id), choice) AS place FROM (
+                    SELECT * FROM signals SEMI JOIN wanted USING (subject) WHERE half
+                    QUALIFY row_number() OVER (
+                        PARTITION BY subject, request_id, choice ORDER BY time_us, text, prompt_bytes, output_tokens
+                    ) = 1
+                )
+            ) WHERE place <= {ROWS_PER_ACCOUNT}
+            ORDER BY subject, time_us, request_id, choice
+            """,
+            wanted={"subject": np.unique(subjects)},
+        )
+        batches = table.cast(SIGNALS).combine_chunks().to_batches()
+        return rows_from(batches[0] if batches else pa.RecordBatch.from_pylist([], SIGNALS), Cursor())[0]
+
+    def _fill(self, name: str, columns: Mapping[str, npt.NDArray[Any]] | pa.Table) -> None:
+        table = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
+        self._connection.register("handed_in", table)
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM handed_in")
+        self._connection.unregister("handed_in")
+
+    def _fill_held(self) -> None:
+        """Values that more than one owner shows on half 0 or in its record; what one owner has ties nobody."""
+        facts = self.facts
+        records = np.concatenate([facts.payment, facts.email_domain])
+        self._fill(
+            "records",
+            {
+                "kind": np.repeat(np.array(RECORD_KINDS, dtype=object), len(facts)),
+                "code": records,
+                "subject": np.tile(facts.subject, 2),
+            },
+        )
+        logged = " UNION ".join(
+            [
+                f"SELECT '{kind}' AS kind, {kind} AS code, subject FROM signals WHERE NOT half AND {kind} <> 0"
+                for kind in CALLER_KINDS
+            ]
+            + [
+                f"""
+                SELECT '{kind}' AS kind, {kind} AS code, subject FROM (
+                    SELECT subject, {kind}, count(DISTINCT text) AS fillings, count(*) AS n FROM signals
+                    WHERE NOT half AND {kind} <> 0 GROUP BY ALL
+                ) QUALIFY fillings >= 2 AND n >= {FRAME_SHARE} * sum(n) OVER (PARTITION BY subject)
+                """
+                for kind in FRAME_KINDS
+            ]
+        )
+        self._connection.execute(
+            f"""
+            CREATE TEMP TABLE held AS
+            WITH every AS ({logged} UNION SELECT * FROM records WHERE code <> 0)
+            SELECT * FROM every SEMI JOIN (
+                SELECT kind, code FROM every JOIN every_account USING (subject)
+                GROUP BY kind, code HAVING min(owner) <> max(owner)
+            ) USING (kind, code)
+            """
+        )

@@ -1,0 +1,184 @@
+"""One world of an evaluation: learn a baseline, test it on honest accounts and on campaigns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kdguard.scoring.baseline import Baseline, learn_baseline
+from kdguard.scoring.score import AccountScores, fold_log, score_accounts
+from kdguard.scoring.spill import Spill
+from kdguard.scoring.suite import Suite
+from kdguard.simulate.evaluation.discovery import discoveries
+from kdguard.simulate.evaluation.outcomes import outcome_rows
+from kdguard.simulate.evaluation.plan import Plan, Variant
+from kdguard.simulate.evaluation.rivalry import Rival, rival_rows
+from kdguard.simulate.evaluation.sources import Scene, Source, Traffic, adaptive, grid, hidden, in_language
+from kdguard.simulate.techniques import LANGUAGES
+
+MakeSuite = Callable[[Sequence[str], Sequence[str]], Suite]
+"""From (techniques left out, languages shown; empty = all) to an untaught suite."""
+GroupStudy = Callable[[Plan, int, Baseline, Scene], Sequence[Mapping[str, Any]]]
+"""Measures groups in one world: rows with `setting`, `campaigns`, `found`, `clusters`, `false`, `purity`."""
+
+
+@dataclass(frozen=True)
+class Contestants:
+    """What is evaluated; picklable, so that worlds can run in processes of their own.
+
+    Attributes:
+        make_suite: Makes the detectors.
+        rivals: Published methods to put beside them.
+        source: Where traffic comes from.
+        group_study: Measures groups of accounts, or None.
+    """
+
+    make_suite: MakeSuite
+    source: Source
+    rivals: tuple[Rival, ...] = ()
+    group_study: GroupStudy | None = None
+
+
+@dataclass(frozen=True)
+class WorldResult:
+    """Results of one world: account rows, rivals' rows, and facts about the world as a whole."""
+
+    rows: pd.DataFrame
+    rivals: pd.DataFrame
+    facts: Mapping[str, Any]
+
+
+def run_world(plan: Plan, world: int, contestants: Contestants) -> WorldResult:
+    """Evaluate one world.
+
+    Args:
+        plan: What to do.
+        world: Number of the world; with the plan's seed it decides everything drawn.
+        contestants: What is evaluated.
+    """
+    started = time.monotonic()
+    source = contestants.source
+    scene = source.scene(plan, world)
+    baseline = _learn(contestants.make_suite((), ()), scene.teaching, scene.calibration, plan)
+    benign = _score(scene.test, baseline, plan)
+    campaigns = source.campaigns(plan, world, scene, grid(plan), "grid")
+    attack = _score(campaigns, baseline, plan)
+    parts = [
+        outcome_rows(benign, scene.test, world=world, part="benign"),
+        outcome_rows(attack, campaigns, world=world, part="grid"),
+    ]
+    evasive = source.campaigns(plan, world, scene, adaptive(plan), "adaptive")
+    parts.append(outcome_rows(_score(evasive, baseline, plan), evasive, world=world, part="adaptive"))
+    facts: dict[str, Any] = {
+        "world": world,
+        "drift": benign.drift,
+        "suspended": benign.suspended,
+        "kinds": {name: len(kind.panel) for name, kind in baseline.kinds.items()},
+        "discoveries": discoveries(benign, attack, plan, world),
+    }
+    if scene.shifted is not None:
+        shifted = _score(scene.shifted, baseline, plan)
+        parts.append(outcome_rows(shifted, scene.shifted, world=world, part="shifted"))
+        facts |= {"shifted_drift": shifted.drift, "shifted_suspended": shifted.suspended}
+    for variant in plan.variants_of(world):
+        parts += _variant(plan, world, variant, contestants, scene, baseline, campaigns)
+    if contestants.group_study is not None:
+        facts["groups"] = [dict(row) for row in contestants.group_study(plan, world, baseline, scene)]
+    facts["seconds_kdguard"] = round(time.monotonic() - started, 1)
+    rivals = pd.DataFrame()
+    if world < plan.rival_worlds and contestants.rivals:
+        rivals = rival_rows(contestants.rivals, plan, world, scene, campaigns)
+    facts["seconds"] = round(time.monotonic() - started, 1)
+    return WorldResult(pd.concat(parts, ignore_index=True), rivals, facts)
+
+
+def _variant(
+    plan: Plan,
+    world: int,
+    variant: Variant,
+    contestants: Contestants,
+    scene: Scene,
+    baseline: Baseline,
+    campaigns: Traffic,
+) -> list[pd.DataFrame]:
+    """Learn a baseline under another condition and test it on the campaigns that the condition concerns."""
+    source = contestants.source
+    teaching, calibration, attacks = scene.teaching, scene.calibration, campaigns
+    left_out: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    parts = []
+    if variant.part == "held_out_technique":
+        left_out = (variant.setting,)
+        attacks = _of_technique(campaigns, variant.setting)
+    elif variant.part == "held_out_language":
+        languages = tuple(language for language in LANGUAGES if language != variant.setting)
+        attacks = source.campaigns(
+            plan, world, scene, in_language(plan, variant.setting), f"in-{variant.setting}"
+        )
+        seen = _score(attacks, baseline, plan)
+        parts.append(outcome_rows(seen, attacks, world=world, part="language", setting=variant.setting))
+    else:
+        share = float(variant.setting)
+        thieves = hidden(plan, _among(share, scene.teaching))
+        teaching = _joined(teaching, source.campaigns(plan, world, scene, thieves, "hidden-teaching"))
+        thieves = hidden(plan, _among(share, scene.calibration))
+        calibration = _joined(
+            calibration, source.campaigns(plan, world, scene, thieves, "hidden-calibration")
+        )
+    changed = _learn(contestants.make_suite(left_out, languages), teaching, calibration, plan)
+    scores = _score(attacks, changed, plan)
+    parts.append(outcome_rows(scores, attacks, world=world, part=variant.part, setting=variant.setting))
+    if variant.part == "contaminated":
+        benign = _score(scene.test, changed, plan)
+        part = "benign_contaminated"
+        parts.append(outcome_rows(benign, scene.test, world=world, part=part, setting=variant.setting))
+    return parts
+
+
+def _learn(suite: Suite, teaching: Traffic, calibration: Traffic, plan: Plan) -> Baseline:
+    joined = _joined(teaching, calibration)
+    teachers = set(teaching.labels.index)
+    return learn_baseline(
+        joined.exchanges, suite, accounts=joined.accounts, teachers=teachers, seed=plan.seed, workers=1
+    )
+
+
+def _score(traffic: Traffic, baseline: Baseline, plan: Plan) -> AccountScores:
+    with Spill() as spill:
+        profiles, _ = fold_log(traffic.exchanges, baseline, spill)
+        return score_accounts(profiles, baseline, accounts=traffic.accounts, alpha=plan.alpha)
+
+
+def _joined(left: Traffic, right: Traffic) -> Traffic:
+    """Both in one; an accounts table that the two share is kept once."""
+    accounts = left.accounts
+    if left.accounts is not None and right.accounts is not None and left.accounts is not right.accounts:
+        accounts = pa.concat_tables([left.accounts, right.accounts])
+    return Traffic(Chain((left, right)), accounts, pd.concat([left.labels, right.labels]))
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Traffic after traffic, as often as it is asked for."""
+
+    parts: tuple[Traffic, ...]
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        for part in self.parts:
+            yield from part.exchanges
+
+
+def _among(share: float, honest: Traffic) -> int:
+    """Attackers, each an owner of its own, that make up a share of all owners."""
+    return max(1, round(share * honest.labels["owner_id"].nunique() / (1 - share)))
+
+
+def _of_technique(campaigns: Traffic, technique: str) -> Traffic:
+    chosen = campaigns.labels.index[campaigns.labels["technique"] == technique]
+    return campaigns.of_accounts(np.array(chosen, dtype=object))
