@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import resources
 
+from kdguard.detectors.query_patterns.coordination import STATISTICS, TIES
 from kdguard.detectors.query_patterns.coverage import Coverage
 from kdguard.detectors.query_patterns.drift import Drift
 from kdguard.detectors.query_patterns.events import Events
@@ -38,4 +39,6 @@ def default_suite() -> Suite:
         technique=TechniqueClassifier.untrained(),
         detectors=tuple(detector() for detector in ALL),
         weights=json.loads(shipped)["weights"],
+        ties=TIES,
+        statistics=STATISTICS,
     )

@@ -30,7 +30,7 @@ def learn_shipped(seed: int = 20261123) -> Baseline:
         teaching.exchanges + calibration.exchanges,
         default_suite(),
         accounts=pa.concat_tables([teaching.accounts, calibration.accounts]),
-        teachers=set(teaching.accounts["account_id"].to_pylist()),
+        teachers={str(name) for name in teaching.accounts["account_id"].to_pylist()},
     )
 
 

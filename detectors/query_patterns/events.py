@@ -22,6 +22,7 @@ from kdguard.stats.sketches import (
 
 _REFUSED = FLAGS["refused"] | FLAGS["blocked"]
 _EARLY = 20
+_FEW_REFUSALS = 3
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ class Events(Detector):
         }
 
     def scores(self, state: State) -> Floats:
-        """Return log2 of probed frames, share of retries, and squared distance of model mixes."""
+        """Return log2 of probed frames beyond three, share of retries, and squared distance of model mixes."""
         count = state.columns["n"][:, 0].astype(np.float64)
-        probes = np.log2(1 + hll_estimate(state.columns["probes"]))
+        # A few refused prompts happen to anybody; a sweep is many wordings.
+        probes = np.log2(1 + np.maximum(hll_estimate(state.columns["probes"]) - _FEW_REFUSALS, 0))
         retry = state.columns["retried"][:, 0] / np.maximum(count, 1)
         early_n = np.minimum(count, _EARLY)
         late_n = count - early_n
@@ -82,7 +84,7 @@ class Events(Detector):
     def explain(self, output: str, score: float) -> str:
         """Say it in words."""
         if output == "probing":
-            return f"about {2.0**score - 1:.0f} different wordings were refused"
+            return f"about {2.0**score - 1 + _FEW_REFUSALS:.0f} different wordings were refused"
         if output == "retry":
             return f"{score:.0%} of requests follow a refusal or a block"
         return "the mix of models changed after the first requests"

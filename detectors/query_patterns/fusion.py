@@ -20,6 +20,7 @@ Floats = npt.NDArray[np.float64]
 _VISIBLE = 2.0
 _ROUNDS = 200
 _LEAST = 0.004
+_WORDING = ("technique_rate.mean", "mixture_tail.contamination", "mixture_tail.focus")
 
 
 def fit_weights(
@@ -49,8 +50,17 @@ def fit_weights(
     attack_share = _mixture(visible)
     honest_share = _mixture(honest[honest.max(axis=1) >= _VISIBLE]) if len(honest) else attack_share
     useful = np.maximum(attack_share - 0.5 * honest_share, 0) + _LEAST
-    share = useful / useful.sum()
+    share = _even_family(useful / useful.sum(), outputs)
     return {name: round(float(value), 4) for name, value in zip(outputs, share, strict=True)}
+
+
+def _even_family(share: Floats, outputs: Sequence[str]) -> Floats:
+    """Split the share of the wording family evenly.
+
+    Its members read the same request scores; which of them leads on simulated wordings says little about others.
+    """
+    family = np.array([name in _WORDING for name in outputs])
+    return np.where(family, share[family].mean() if family.any() else 0.0, share)
 
 
 def _mixture(rarity: Floats) -> Floats:

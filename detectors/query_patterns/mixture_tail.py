@@ -67,7 +67,7 @@ class MixtureTail(Detector):
         return MixtureTail((share + half) / (1 + half * _BINS), rates + half)
 
     def scores(self, state: State) -> Floats:
-        """Return the two likelihood ratios, in nats."""
+        """Return log(1 + likelihood ratio in nats) of both: the ratios have heavy tails among honest accounts."""
         benign, rates = self._benign(), self._rates()
         bins = state.columns["bins"].astype(np.float64)
         centres = np.concatenate(([-5.0], (_EDGES_NATS[1:] + _EDGES_NATS[:-1]) / 2, [16.0]))
@@ -91,7 +91,7 @@ class MixtureTail(Detector):
         focus_best = np.maximum(
             focus_best, np.where(saturated, -total[:, None] * np.log(rates), 0).max(axis=1)
         )
-        scores = np.stack([contamination, focus_best], axis=1)
+        scores = np.log1p(np.stack([contamination, focus_best], axis=1))
         return np.where((total > 0)[:, None] & ~full[:, None], scores, np.nan)
 
     def explain(self, output: str, score: float) -> str:

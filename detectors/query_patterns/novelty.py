@@ -60,7 +60,7 @@ class Novelty(Detector):
         return Novelty((share + 0.5 / total.sum()) / (1 + 0.5 * _BINS / total.sum()))
 
     def scores(self, state: State) -> Floats:
-        """Return minus the mean familiarity, and the likelihood ratio of the tail in nats."""
+        """Return minus the mean familiarity, and log(1 + likelihood ratio of the tail in nats)."""
         count = state.columns["n"][:, 0].astype(np.float64)
         benign = self.benign if self.benign is not None else np.full(_BINS, 1 / _BINS)
         below = np.cumsum(benign)
@@ -71,7 +71,7 @@ class Novelty(Detector):
             gain = seen * np.log(share / below)
             rest = (count[:, None] - seen) * np.log((1 - share) / (1 - below))
         ratio = np.nan_to_num(gain) + np.nan_to_num(rest, posinf=0.0, neginf=0.0)
-        tail = np.where(share > below, ratio, 0.0)[:, :-1].max(axis=1, initial=0.0)
+        tail = np.log1p(np.where(share > below, ratio, 0.0)[:, :-1].max(axis=1, initial=0.0))
         scores = np.stack([mean, tail], axis=1)
         return np.where((count >= 5)[:, None], scores, np.nan)
 

@@ -47,7 +47,7 @@ def rounds(seed: int = SEED) -> Iterator[tuple[Floats, npt.NDArray[np.bool_]]]:
             teaching.exchanges + honest.exchanges,
             suite,
             accounts=pa.concat_tables([teaching.accounts, honest.accounts]),
-            teachers=set(teaching.accounts["account_id"].to_pylist()),
+            teachers={str(name) for name in teaching.accounts["account_id"].to_pylist()},
         )
         benign = _rarity(honest, baseline)
         yield benign, np.zeros(len(benign), np.bool_)

@@ -10,22 +10,24 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
+from sklearn.svm import LinearSVC
 
 from kdguard.features.signals import MARGIN_SCALE
 from kdguard.features.text import Words, hash_words, sum_by_text
 from kdguard.simulate.lookalikes import benign_lookalikes
 from kdguard.simulate.techniques import WRAPPED, elicit
 
-BUCKET_BITS = 18
+BUCKET_BITS = 19
 EDGE_WORDS = 40
 _CODES = 3
 _WEIGHT_SCALE = 1024
-_PENALTY = 30.0
+_PENALTY = 3.0
+_ASIDE = 0.2
 
 
 @dataclass(frozen=True)
 class TechniqueClassifier:
-    """Multinomial logistic regression over hashed words, stems and word pairs.
+    """Linear classifiers, one a technique, over hashed words, stems and word pairs.
 
     Each technique's log-odds against benign is a sum of integer word weights over the root of the text length, so
     it is the same in every batch. Classes are the techniques that leave traces in wording (log-scoring reference,
@@ -35,7 +37,7 @@ class TechniqueClassifier:
     subject matter cannot give the class away, and honest look-alikes are among the negatives.
 
     Attributes:
-        weights: Weight of each bucket for each technique, log-odds x 1024, shape (2^18, k), int32.
+        weights: Weight of each bucket for each technique, log-odds x 1024, shape (2^19, k), int32.
         intercepts: Log-odds of an empty text, nats, shape (k,).
         techniques: Names of the techniques, in column order.
         leave_out: Techniques never shown in learning, to measure what happens with new ones.
@@ -89,9 +91,13 @@ class TechniqueClassifier:
                 count = per_technique // len(self.languages or (None,))
                 texts += elicit(payloads(count), name, rng, split="fit", language=language)
                 labels += [1 + self.techniques.index(name)] * count
-        model = LogisticRegression(C=_PENALTY, max_iter=300, tol=1e-3)
-        model.fit(_presence(hash_words(pa.array(texts, pa.string()))), labels)
-        return self._rounded(model)
+        features, label = _presence(hash_words(pa.array(texts, pa.string()))), np.array(labels)
+        weights, intercepts = np.zeros_like(self.weights), np.full(len(self.techniques), -20.0)
+        for name in shown:
+            at = self.techniques.index(name)
+            mine = (label == 0) | (label == at + 1)
+            weights[:, at], intercepts[at] = _log_odds(features[mine], label[mine] > 0, rng)
+        return replace(self, weights=weights, intercepts=intercepts)
 
     def margins(self, words: Words) -> npt.NDArray[np.int32]:
         """Return log-odds of each technique against benign, nats x 256, shape (n, k), int32."""
@@ -102,22 +108,23 @@ class TechniqueClassifier:
         log_odds[np.diff(words.indptr) == 0] = -20.0
         return np.rint(np.clip(log_odds, -20, 20) * MARGIN_SCALE).astype(np.int32)
 
-    def _rounded(self, model: LogisticRegression) -> TechniqueClassifier:
-        """Express the fit against benign, in integers."""
-        rows = {int(label): at for at, label in enumerate(model.classes_)}
-        coefficients = np.zeros((len(self.techniques), 1 << BUCKET_BITS))
-        intercepts = np.full(len(self.techniques), -20.0)
-        binary = len(model.classes_) == 2
-        for at in range(len(self.techniques)):
-            if at + 1 not in rows:
-                continue
-            if binary:
-                coefficients[at], intercepts[at] = model.coef_[0], model.intercept_[0]
-            else:
-                coefficients[at] = model.coef_[rows[at + 1]] - model.coef_[rows[0]]
-                intercepts[at] = model.intercept_[rows[at + 1]] - model.intercept_[rows[0]]
-        weights = np.rint(coefficients.T * _WEIGHT_SCALE).astype(np.int32)
-        return replace(self, weights=weights, intercepts=intercepts)
+
+def _log_odds(
+    features: csr_matrix, is_technique: npt.NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int32], float]:
+    """Fit one technique against benign: a support vector machine, then its log-odds on texts kept aside.
+
+    Decision, 2026-11-23. Logistic regression on the same words needs very weak penalties and hundreds of rounds
+    before wordings it has not seen stand out; the squared hinge gets there in seconds, because texts that are
+    already well apart stop pulling. Given up: the log-odds come from a second step (Platt 1999).
+    """
+    aside = rng.random(len(is_technique)) < _ASIDE
+    machine = LinearSVC(C=_PENALTY, dual=True, tol=0.1, max_iter=200, random_state=0)
+    machine.fit(features[~aside], is_technique[~aside])
+    scale = LogisticRegression().fit(machine.decision_function(features[aside])[:, None], is_technique[aside])
+    slope, shift = float(scale.coef_[0, 0]), float(scale.intercept_[0])
+    weights = np.rint(machine.coef_[0] * slope * _WEIGHT_SCALE).astype(np.int32)
+    return weights, float(machine.intercept_[0]) * slope + shift
 
 
 def _edges(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -137,7 +144,7 @@ def _edges(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
 
 
 def _presence(words: Words) -> csr_matrix:
-    """Bucket counts over the root of the length, shape (n, 2^18): what `margins` multiplies with."""
+    """Bucket counts over the root of the length, shape (n, 2^19): what `margins` multiplies with."""
     index, indptr = _edges(words)
     length = np.diff(indptr)
     value = np.repeat(1 / np.sqrt(np.maximum(length, 1)), length).astype(np.float32)

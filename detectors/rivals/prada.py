@@ -62,19 +62,16 @@ def nearest_distances(vectors: npt.NDArray[np.float32]) -> Floats:
     """Distance of each query but the first to the nearest of the growing set, shape (n - 1,)."""
     size = len(vectors)
     distance = np.sqrt(squared_distances(vectors, vectors)).astype(np.float64)
-    members = np.zeros(size, np.bool_)
-    members[:1] = True
-    inside: list[float] = []
-    threshold = 0.0
+    count, total, squares, threshold = 0, 0.0, 0.0, 0.0
     nearest = distance[0].copy() if size else np.empty(0)
     found = np.empty(max(size - 1, 0))
     for at in range(1, size):
         found[at - 1] = nearest[at]
-        if nearest[at] > threshold or len(inside) == 0:
-            inside.append(float(nearest[at]))
-            members[at] = True
+        if nearest[at] > threshold or count == 0:
+            count, total, squares = count + 1, total + nearest[at], squares + nearest[at] ** 2
+            mean = total / count
+            threshold = max(threshold, float(mean - np.sqrt(max(squares / count - mean**2, 0.0))))
             np.minimum(nearest, distance[at], out=nearest)
-            threshold = max(threshold, float(np.mean(inside) - np.std(inside)))
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from kdguard.detectors.rivals.rate_limit import account_times, busiest_hour
 from kdguard.features.text import edge_codes, hash_words
@@ -95,8 +96,9 @@ def _share(values: Floats, accounts: Conversations, size: npt.NDArray[np.int64])
 
 
 def _numbers(accounts: Conversations, name: str) -> Floats:
-    values = accounts.table.column(name).to_numpy(zero_copy_only=False)
-    return np.nan_to_num(np.array([0.0 if value is None else float(value) for value in values]))
+    column = accounts.table.column(name).cast(pa.float64())
+    values: Floats = np.nan_to_num(column.to_numpy(zero_copy_only=False).astype(np.float64))
+    return values
 
 
 def _sameness(codes: npt.NDArray[np.uint64]) -> float:

@@ -89,7 +89,8 @@ class Cursor:
     flags: int = 0
 
 
-_DIRECT = ["subject", "time_us", "margin", "technique", "familiarity", "has_text", "head", "tail", "text", "system", "prompt_bytes", "output_tokens", "flags", "model", "network", "user_agent", "tls", "key", "session"]
+_COMPUTED = {"ordinal", "gap_us", "previous_flags", "signs"}
+_DIRECT = tuple(item.name for item in fields(Rows) if item.name not in _COMPUTED)
 
 
 def rows_from(signals: pa.RecordBatch, cursor: Cursor) -> tuple[Rows, Cursor]:
@@ -130,9 +131,9 @@ def rows_from(signals: pa.RecordBatch, cursor: Cursor) -> tuple[Rows, Cursor]:
     return rows, Cursor(int(subject[-1]), int(ordinal[-1]) + 1, int(time_us[-1]), int(flags[-1]))
 
 
-def _packed(signs: pa.Array) -> npt.NDArray[np.uint8]:
+def _packed(signs: pa.Array[Any]) -> npt.NDArray[np.uint8]:
     _, data = signs.buffers()
     width = signs.type.byte_width
-    return np.frombuffer(data, np.uint8, count=len(signs) * width, offset=signs.offset * width).reshape(
+    return np.frombuffer(memoryview(data or b""), np.uint8, len(signs) * width, signs.offset * width).reshape(
         -1, width
     )

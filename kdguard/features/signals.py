@@ -24,38 +24,40 @@ NO_TIME = np.iinfo(np.int64).min
 _HOUR_US = 3_600_000_000
 _HALF_KEY = np.uint64(0x6B64_6775_6172_6431)
 
-SIGNALS: pa.Schema = pa.schema(
-    [
-        ("subject", pa.uint64()),  # hash of account_id
-        ("account_id", pa.string()),
-        ("time_us", pa.int64()),  # microseconds since 1970; NO_TIME = the log has none
-        ("request_id", pa.string()),
-        ("choice", pa.int32()),
-        ("margin", pa.int32()),  # technique log-odds against benign, nats x 256
-        ("technique", pa.int8()),  # index of the likeliest technique
-        ("familiarity", pa.int32()),  # mean log2(1 + times the word pairs were seen in the reference) x 256
-        ("has_text", pa.bool_()),
-        ("signs", pa.binary(16)),  # packed random-hyperplane signs of the prompt
-        ("head", pa.uint64()),  # first words, digits masked
-        ("tail", pa.uint64()),  # last words
-        ("text", pa.uint64()),  # whole prompt
-        ("system", pa.uint64()),  # system prompt, 0 = none
-        ("prompt_bytes", pa.int64()),
-        ("output_tokens", pa.int64()),  # -1 = not known
-        ("flags", pa.int32()),  # bits of Flag
-        ("model", pa.uint64()),
-        ("network", pa.uint64()),  # /24 or /48 of the caller
-        ("user_agent", pa.uint64()),
-        ("tls", pa.uint64()),
-        ("key", pa.uint64()),
-        ("session", pa.uint64()),
-        ("org", pa.uint64()),
-        (
-            "half",
-            pa.bool_(),
-        ),  # keyed half of the account's sessions: groups form on one, are tested on the other
-    ]
-)
+_FIELDS: list[pa.Field[Any]] = [
+    pa.field("subject", pa.uint64()),  # hash of account_id
+    pa.field("account_id", pa.string()),
+    pa.field("time_us", pa.int64()),  # microseconds since 1970; NO_TIME = the log has none
+    pa.field("request_id", pa.string()),
+    pa.field("choice", pa.int32()),
+    pa.field("margin", pa.int32()),  # technique log-odds against benign, nats x 256
+    pa.field("technique", pa.int8()),  # index of the likeliest technique
+    pa.field(
+        "familiarity", pa.int32()
+    ),  # mean log2(1 + times the word pairs were seen in the reference) x 256
+    pa.field("has_text", pa.bool_()),
+    pa.field("signs", pa.binary(16)),  # packed random-hyperplane signs of the prompt
+    pa.field("head", pa.uint64()),  # first words, digits masked
+    pa.field("tail", pa.uint64()),  # last words
+    pa.field("text", pa.uint64()),  # whole prompt
+    pa.field("system", pa.uint64()),  # system prompt, 0 = none
+    pa.field("prompt_bytes", pa.int64()),
+    pa.field("output_tokens", pa.int64()),  # -1 = not known
+    pa.field("flags", pa.int32()),  # bits of Flag
+    pa.field("model", pa.uint64()),
+    pa.field("network", pa.uint64()),  # /24 or /48 of the caller
+    pa.field("user_agent", pa.uint64()),
+    pa.field("tls", pa.uint64()),
+    pa.field("key", pa.uint64()),
+    pa.field("session", pa.uint64()),
+    pa.field("org", pa.uint64()),
+    (
+        "half",
+        pa.bool_(),
+    ),  # keyed half of the account's sessions: groups form on one, are tested on the other
+]
+
+SIGNALS: pa.Schema = pa.schema(_FIELDS)
 
 FLAGS: Mapping[str, int] = {
     "logprobs": 1,
@@ -123,7 +125,7 @@ class Encoder:
             "familiarity": self.familiarity.of(words),
             "has_text": words.size_bytes > 0,
             "signs": pa.FixedSizeBinaryArray.from_buffers(
-                pa.binary(16), len(signs), [None, pa.py_buffer(np.ascontiguousarray(signs))]
+                pa.binary(16), len(signs), [None, pa.py_buffer(signs.tobytes())]
             ),
             "head": head,
             "tail": tail,
@@ -166,7 +168,7 @@ def _half(subject: Codes, session: Codes, time_us: npt.NDArray[np.int64]) -> npt
     return (mix(unit ^ mix(subject ^ _HALF_KEY)) >> np.uint64(63)).astype(np.bool_)
 
 
-def _network(addresses: pa.Array) -> pa.Array:
+def _network(addresses: pa.Array[Any]) -> pa.Array[Any]:
     """Keep the /24 of an IPv4 address and the first three groups of an IPv6 address."""
     return pc.replace_substring_regex(
         addresses,
@@ -176,13 +178,13 @@ def _network(addresses: pa.Array) -> pa.Array:
 
 
 def _flags(batch: pa.RecordBatch) -> npt.NDArray[np.int32]:
-    def column(name: str) -> pa.Array:
+    def column(name: str) -> pa.Array[Any]:
         return batch.column(name)
 
-    def bools(values: pa.Array) -> npt.NDArray[np.bool_]:
+    def bools(values: pa.Array[Any]) -> npt.NDArray[np.bool_]:
         return values.fill_null(False).to_numpy(zero_copy_only=False).astype(np.bool_)
 
-    def present(values: pa.Array) -> npt.NDArray[np.bool_]:
+    def present(values: pa.Array[Any]) -> npt.NDArray[np.bool_]:
         return pc.is_valid(values).to_numpy(zero_copy_only=False).astype(np.bool_)
 
     status = column("status").fill_null(200).to_numpy(zero_copy_only=False)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +53,7 @@ def mix(codes: Codes) -> Codes:
     return codes ^ (codes >> np.uint64(31))
 
 
-def hash_words(texts: pa.Array) -> Words:
+def hash_words(texts: pa.Array[Any]) -> Words:
     """Split n texts into words and hash them.
 
     A word is a run of letters, digits and non-ASCII bytes; characters from U+3000 on (kana, Han, Hangul),
@@ -86,7 +88,7 @@ def hash_words(texts: pa.Array) -> Words:
     )
 
 
-def hash_identities(values: pa.Array) -> Codes:
+def hash_identities(values: pa.Array[Any]) -> Codes:
     """Hash whole strings, case and all; null becomes 0.
 
     Args:
@@ -95,12 +97,10 @@ def hash_identities(values: pa.Array) -> Codes:
     Returns:
         Codes of shape (n,), uint64, 0 only where null.
     """
-    from hashlib import blake2b
-
-    encoded = values.dictionary_encode() if not pa.types.is_dictionary(values.type) else values
+    encoded = values.dictionary_encode()
     table = np.array(
         [
-            int.from_bytes(blake2b(value.encode(), digest_size=8).digest(), "little") or 1
+            int.from_bytes(blake2b(str(value).encode(), digest_size=8).digest(), "little") or 1
             for value in encoded.dictionary.to_pylist()
         ]
         + [0],
@@ -145,7 +145,7 @@ def text_codes(words: Words) -> Codes:
     return mix(sum_by_text(words.bigrams, words.indptr))
 
 
-def sum_by_text(values: npt.NDArray[np.generic], indptr: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+def sum_by_text(values: npt.NDArray[Any], indptr: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
     """Add integer values of each text's words; shape (t, ...) to (n, ...). Empty texts give 0."""
     total = np.zeros((len(indptr) - 1, *values.shape[1:]), values.dtype)
     full = indptr[1:] > indptr[:-1]
@@ -218,14 +218,14 @@ def _hash_block(
 
 
 def _buffers(
-    texts: pa.Array,
+    texts: pa.Array[Any],
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     if isinstance(texts, pa.ChunkedArray):
         texts = texts.combine_chunks()
     texts = texts.fill_null("").cast(pa.large_string())
     _, raw_offsets, raw_data = texts.buffers()
-    offsets = np.frombuffer(raw_offsets, np.int64, count=len(texts) + 1, offset=8 * texts.offset)
-    data = np.frombuffer(raw_data, np.uint8) if raw_data is not None else np.empty(0, np.uint8)
+    offsets = np.frombuffer(memoryview(raw_offsets or b"\0" * 8), np.int64, len(texts) + 1, 8 * texts.offset)
+    data = np.frombuffer(memoryview(raw_data or b""), np.uint8)
     size_bytes = np.diff(offsets)
     if len(size_bytes) == 0 or size_bytes.max() <= MAX_TEXT_BYTES:
         return data, offsets, size_bytes

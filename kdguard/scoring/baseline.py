@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -16,6 +16,8 @@ from kdguard.features.session import Rows
 from kdguard.features.text import Codes, hash_identities, mix
 from kdguard.scan import CHECKPOINTS, Trajectories
 from kdguard.scoring.facts import UNVERIFIED, Facts, gather
+from kdguard.scoring.groups.learn import learn_groups
+from kdguard.scoring.groups.reference import GroupReference
 from kdguard.scoring.pipeline import Profiles, fold, in_order
 from kdguard.scoring.ranking import DESIGN_ALPHA, Panel, suprema, volume_bins
 from kdguard.scoring.spill import Spill
@@ -23,8 +25,9 @@ from kdguard.scoring.standardise import FEWEST_REFERENCES, Scale, contributions,
 from kdguard.scoring.suite import Suite
 from kdguard.stats.conformal import references_needed
 
-SAMPLE_PROMPTS = 24_000
-PROMPTS_PER_ACCOUNT = 40
+SAMPLE_PROMPTS = 30_000
+PROMPTS_PER_ACCOUNT = 20
+SYSTEMS_PER_ACCOUNT = 3
 MOST_REFERENCE_OWNERS = 4_000
 MOST_CALIBRATION_OWNERS = 20_000
 FIT_ROWS_PER_ACCOUNT = 300
@@ -61,6 +64,7 @@ class Baseline:
         shipped: It came with kdguard and not from the provider's own traffic.
         contributions: Quantiles of the reference's contributions, for reports, shape (7, k).
         digest: SHA-256 of the saved files; empty before it is saved.
+        groups: Groups that form among honest owners; None = groups cannot be tested.
     """
 
     suite: Suite
@@ -70,6 +74,7 @@ class Baseline:
     shipped: bool = False
     contributions: npt.NDArray[np.float64] | None = None
     digest: str = ""
+    groups: GroupReference | None = None
 
     def candidates(self, stratum: str) -> tuple[str, ...]:
         """Kinds an account may belong to: its own where verified, otherwise any."""
@@ -97,12 +102,12 @@ def learn_baseline(
 ) -> Baseline:
     """Learn what honest traffic looks like.
 
-    Owners are split once, by keyed hash: a sixth teaches the classifier its prompts, a sixth the detectors and
-    scales (on prompts the classifier has not seen), and the rest calibrates with one account an owner. The log is
-    read twice, so it must be re-readable.
+    Owners are split once, by keyed hash: a quarter teaches the classifier its prompts, a twelfth the detectors
+    and scales (on prompts the classifier has not seen), and the rest calibrates with one account an owner. The log
+    is read three times, so it must be re-readable.
 
     Args:
-        exchanges: The provider's own traffic, believed mostly honest; iterated over twice.
+        exchanges: The provider's own traffic, believed mostly honest; iterated over three times.
         suite: Detectors to teach.
         accounts: Accounts table in the schema `kdguard.exchanges.schema.ACCOUNTS`.
         exclude: Account ids known to be thieves.
@@ -113,27 +118,48 @@ def learn_baseline(
     Raises:
         BaselineError: There are too few owners for any claim.
     """
-    sample, facts = _first_pass(exchanges, accounts, exclude, seed)
+    facts = _accounts_seen(exchanges, accounts, exclude)
     teaching, calibration = split_owners(facts, seed, teachers)
-    prompting = teaching & (mix(facts.owner ^ np.uint64(seed)) % np.uint64(2) == 0)
-    prompts = _fair_sample(sample, set(facts.subject[prompting].tolist()))
+    prompting = teaching & (mix(facts.owner ^ np.uint64(seed)) % np.uint64(4) != 0)
+    prompts = _sample_prompts(exchanges, facts.account_id[prompting], seed)
     if not prompts:
         raise BaselineError(
             "a baseline needs prompts of honest accounts, and this log has none that can be used; "
             "run `kdguard inspect` on it"
         )
     suite = suite.fit_prompts(prompts, seed=seed)
-    with Spill() as taught, Spill() as ranked:
-        wanted = pa.array(facts.account_id[teaching | calibration], pa.string())
+    ranked_owners = np.isin(facts.owner, facts.owner[calibration])
+    with Spill() as taught, Spill() as ranked, Spill() as colleagues:
+        wanted = pa.array(facts.account_id[teaching | ranked_owners], pa.string())
         for batch in exchanges:
             signals = suite.encoder.encode(batch.filter(pc.is_in(batch.column("account_id"), wanted)))
-            teaches = np.isin(signals.column("subject").to_numpy(), facts.subject[teaching])
+            subject = signals.column("subject").to_numpy()
+            teaches, ranks = (
+                np.isin(subject, facts.subject[teaching]),
+                np.isin(subject, facts.subject[calibration]),
+            )
             taught.write(signals.filter(pa.array(teaches)))
-            ranked.write(signals.filter(pa.array(~teaches)))
+            ranked.write(signals.filter(pa.array(ranks)))
+            colleagues.write(signals.filter(pa.array(~teaches & ~ranks)))
         suite = suite.fit_rows(_teaching_rows(taught, facts.subject[teaching & ~prompting]))
         reference = _without(fold(taught, suite.detectors, workers), facts.subject[prompting])
         references = fold(ranked, suite.detectors, workers)
-    return calibrate(suite, facts, reference, references)
+        baseline = calibrate(suite, facts, reference, references)
+        if not suite.ties:
+            return baseline
+        colleagues.seal()
+        groups = learn_groups(
+            suite,
+            baseline.kinds[POOLED],
+            facts,
+            teaching,
+            ranked_owners,
+            [taught.folder],
+            [ranked.folder, colleagues.folder],
+            prompted=prompting,
+            seed=seed,
+        )
+    return replace(baseline, groups=groups)
 
 
 def split_owners(
@@ -239,10 +265,11 @@ def _fuse(trajectories: Trajectories, scale: Scale, weights: npt.NDArray[np.floa
 def fused_values(
     kind: Kind, trajectories: Trajectories, weights: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Fused score in reference standard deviations above the median of a kind, shape (t,)."""
-    fused = _fuse(trajectories, kind.scale, weights)
-    at = trajectories.checkpoint
-    return ((fused.scores - kind.fused.centre[at]) / kind.fused.spread[at])[:, 0]
+    """Rarity of the fused score among a kind's teaching accounts at the same number of requests, shape (t,).
+
+    Rarities, unlike deviations, are on one scale at every checkpoint, so that no checkpoint rules the supremum.
+    """
+    return kind.fused.rarity(_fuse(trajectories, kind.scale, weights))[:, 0]
 
 
 def _panel(
@@ -253,8 +280,7 @@ def _panel(
     subject: Codes,
     owner: Codes,
 ) -> Panel:
-    values = ((_fuse(trajectories, scale, weights).scores - fused.centre[trajectories.checkpoint])
-              / fused.spread[trajectories.checkpoint])[:, 0]  # fmt: skip
+    values = fused.rarity(_fuse(trajectories, scale, weights))[:, 0]
     return _panel_of(values, trajectories, subject, owner)
 
 
@@ -294,33 +320,65 @@ def _only(trajectories: Trajectories, subjects: Codes) -> Trajectories:
     return trajectories.take(np.isin(trajectories.subject, subjects))
 
 
-def _first_pass(
-    exchanges: Iterable[pa.RecordBatch], accounts: pa.Table | None, exclude: Collection[str], seed: int
-) -> tuple[list[tuple[int, str]], Facts]:
-    """Collect the accounts, and a bounded sample of prompts that no account dominates."""
+def _accounts_seen(
+    exchanges: Iterable[pa.RecordBatch], accounts: pa.Table | None, exclude: Collection[str]
+) -> Facts:
+    """First pass: who is in the log, with the organisation the log names."""
     orgs: dict[str, int] = {}
-    sample: list[tuple[int, int, str]] = []
-    key = np.uint64(mix(np.array([seed + 7], np.uint64))[0])
     for batch in exchanges:
-        ids = batch.column("account_id")
-        pairs = pa.table({"a": ids, "o": pa.array(hash_identities(batch.column("org_id")))})
-        for row in pairs.group_by("a").aggregate([("o", "max")]).to_pylist():
-            if row["a"] is not None:
-                orgs[row["a"]] = max(orgs.get(row["a"], 0), row["o_max"])
-        subject = hash_identities(ids)
-        draw = mix(hash_identities(batch.column("request_id")) ^ key)
-        limit = -sample[0][0] if len(sample) >= 3 * SAMPLE_PROMPTS else 2**64
-        texts = batch.column("prompt")
-        for at in np.flatnonzero((subject != 0) & (draw < np.uint64(min(limit, 2**64 - 1)))):
-            text = texts[int(at)].as_py()
-            if text:
-                heapq.heappush(sample, (-int(draw[at]), int(subject[at]), text))
-                if len(sample) > 3 * SAMPLE_PROMPTS:
-                    heapq.heappop(sample)
+        org = pa.array(hash_identities(batch.column("org_id")))
+        pairs = pa.table({"account": batch.column("account_id"), "org": org})
+        for row in pairs.group_by("account").aggregate([("org", "max")]).to_pylist():
+            if row["account"] is not None:
+                orgs[row["account"]] = max(orgs.get(row["account"], 0), row["org_max"])
     names = np.array(sorted(set(orgs) - set(exclude)), dtype=object)
-    facts = gather(names, np.array([orgs[name] for name in names], np.uint64), accounts)
-    ordered = sorted(sample, reverse=True)
-    return [(who, text) for _, who, text in ordered], facts
+    return gather(names, np.array([orgs[name] for name in names], np.uint64), accounts)
+
+
+def _sample_prompts(
+    exchanges: Iterable[pa.RecordBatch], account_id: npt.NDArray[np.object_], seed: int
+) -> list[str]:
+    """Second pass: a few prompts of each account, chosen by keyed hash, so that no account speaks for all.
+
+    System prompts are taken too: they are scored like prompts, so the classifier must know honest ones.
+    """
+    wanted = pa.array(account_id, pa.string())
+    key = np.uint64(mix(np.array([seed + 7], np.uint64))[0])
+    waiting: list[pd.DataFrame] = []
+    for batch in exchanges:
+        mine = batch.filter(pc.is_in(batch.column("account_id"), wanted))
+        prompts = _drawn(mine, "prompt", mix(hash_identities(mine.column("request_id")) ^ key))
+        systems = _drawn(mine, "system", mix(hash_identities(mine.column("system")) ^ key))
+        waiting += [_fewest(prompts, PROMPTS_PER_ACCOUNT), _fewest(systems, SYSTEMS_PER_ACCOUNT)]
+        if sum(map(len, waiting)) > 4 * SAMPLE_PROMPTS:
+            waiting = _thinned(waiting)
+    rows = pd.concat(_thinned(waiting)) if waiting else pd.DataFrame({"draw": [], "text": []})
+    return [str(text) for text in rows.sort_values("draw")["text"].head(SAMPLE_PROMPTS)]
+
+
+def _drawn(batch: pa.RecordBatch, column: str, draw: Codes) -> pd.DataFrame:
+    full = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(batch.column(column)), ""), False)
+    keep = full.to_numpy(zero_copy_only=False)
+    rows = {
+        "subject": hash_identities(batch.column("account_id"))[keep],
+        "draw": draw[keep],
+        "text": pd.Series(batch.column(column).filter(full).to_pylist(), dtype=object),
+        "column": column,
+    }
+    return pd.DataFrame(rows)
+
+
+def _thinned(waiting: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    rows = pd.concat(waiting)
+    return [
+        _fewest(rows[rows["column"] == "prompt"], PROMPTS_PER_ACCOUNT),
+        _fewest(rows[rows["column"] == "system"], SYSTEMS_PER_ACCOUNT),
+    ]
+
+
+def _fewest(rows: pd.DataFrame, most: int) -> pd.DataFrame:
+    ordered = rows.sort_values(["subject", "draw", "text"]).drop_duplicates(["subject", "draw"])
+    return ordered.groupby("subject", sort=False).head(most)
 
 
 def _without(profiles: Profiles, subjects: Codes) -> Profiles:
@@ -329,17 +387,6 @@ def _without(profiles: Profiles, subjects: Codes) -> Profiles:
     rest = {field.name: getattr(profiles, field.name)[keep] for field in fields(Profiles)[:-1]}
     rows = profiles.trajectories
     return Profiles(**rest, trajectories=rows.take(~np.isin(rows.subject, subjects)))
-
-
-def _fair_sample(sample: list[tuple[int, str]], chosen: Collection[int]) -> list[str]:
-    """Keep prompts of chosen accounts, no more than a few each."""
-    taken: dict[int, int] = {}
-    prompts = []
-    for who, text in sample:
-        if who in chosen and taken.get(who, 0) < PROMPTS_PER_ACCOUNT:
-            taken[who] = taken.get(who, 0) + 1
-            prompts.append(text)
-    return prompts[:SAMPLE_PROMPTS]
 
 
 def _teaching_rows(spill: Spill, subjects: Codes) -> Rows:

@@ -61,7 +61,7 @@ def read_accounts(path: Path) -> pa.Table:
         if path.suffix == ".parquet":
             frame = pd.read_parquet(path)
         elif path.suffix in {".jsonl", ".ndjson", ".json"}:
-            frame = pd.read_json(path, lines=True, dtype=False, convert_dates=False)
+            frame = pd.read_json(path, lines=True, dtype=False)
         else:
             frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,9 @@ import numpy.typing as npt
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.features.signals import NO_TIME
 from kdguard.scan import CHECKPOINTS
-from kdguard.scoring.baseline import Baseline
+from kdguard.scoring.baseline import POOLED, Baseline
+from kdguard.scoring.groups.find import find_groups
+from kdguard.scoring.groups.verdicts import GroupVerdicts, conclude_groups, with_decisions
 from kdguard.scoring.pipeline import Tally
 from kdguard.scoring.score import AccountScores
 from kdguard.scoring.spill import Spill
@@ -55,9 +57,14 @@ def conclude(
     state = guarantee_state(scores, baseline)
     facts = scores.facts
     selected = select_owners(scores.p_pooled.tolist(), [str(owner) for owner in facts.owner], policy.fdr)
+    groups = _groups(scores, baseline, spill, state, policy)
+    names = facts.account_id.astype(str)
+    selected |= np.isin(names, list(groups.certain))
     decisions = [
-        decide(float(p), bool(chosen), bool(permitted), state, policy.alpha)
-        for p, chosen, permitted in zip(scores.p_value, selected, facts.permitted, strict=True)
+        at_least_review(
+            decide(float(p), bool(chosen), bool(permitted), state, policy.alpha), bool(groups.clusters.get(name))
+        )
+        for p, chosen, permitted, name in zip(scores.p_value, selected, facts.permitted, names, strict=True)
     ]
     order = np.lexsort(
         (facts.account_id.astype(str), np.nan_to_num(scores.p_pooled, nan=2.0), _first_key(scores))
@@ -66,12 +73,34 @@ def conclude(
         :_MOST_EXPLAINED
     ]
     exhibits = _exhibits(spill, facts.subject[attention].tolist())
-    verdicts = [_verdict(int(at), decisions[at], scores, baseline, state, exhibits) for at in order]
+    verdicts = [
+        replace(
+            _verdict(int(at), decisions[at], scores, baseline, state, exhibits),
+            clusters=groups.clusters.get(str(names[at]), ()),
+        )
+        for at in order
+    ]
+    graphs = with_decisions(groups.plots, {verdict.id: verdict.decision.value for verdict in verdicts})
     return Findings(
-        verdicts=tuple(verdicts),
-        summary=_summary(verdicts, scores, baseline, tally, policy, state),
-        plots={},
+        verdicts=(*groups.verdicts, *verdicts),
+        summary=_summary(verdicts, scores, baseline, tally, policy, state) | dict(groups.summary),
+        plots={"cluster_graph": graphs} if graphs else {},
     )
+
+
+def _groups(
+    scores: AccountScores, baseline: Baseline, spill: Spill, state: GuaranteeState, policy: Policy
+) -> GroupVerdicts:
+    """Look for groups, where the baseline knows what honest ones look like."""
+    if baseline.groups is None:
+        return GroupVerdicts(summary={"groups_tested": None})
+    spill.seal()
+    kind = baseline.kinds[POOLED]
+    found = find_groups([spill.folder], scores.facts, baseline.suite, kind, baseline.groups, fdr=policy.fdr)
+    members = [group.members for group in found.reported()]
+    exhibits = _exhibits(spill, np.unique(np.concatenate(members)).tolist() if members else [])
+    requests = scores.profiles.requests
+    return conclude_groups(found, scores.facts, requests, baseline, state, exhibits, CLUSTER_IDS, policy.alpha)
 
 
 def guarantee_state(scores: AccountScores, baseline: Baseline) -> GuaranteeState:
@@ -90,6 +119,11 @@ def decide(p_value: float, selected: bool, permitted: bool, state: GuaranteeStat
     if selected and not permitted and state is GuaranteeState.ACTIVE:
         return Decision.FLAG
     return Decision.REVIEW
+
+
+def at_least_review(decision: Decision, in_cluster: bool) -> Decision:
+    """Raise a member of a selected cluster to a review, even one with too few requests for a p-value of its own."""
+    return Decision.REVIEW if in_cluster and decision in (Decision.CLEAR, Decision.ABSTAIN) else decision
 
 
 def _first_key(scores: AccountScores) -> npt.NDArray[np.float64]:
@@ -113,7 +147,7 @@ def _verdict(
     exhibits: Mapping[int, Sequence[Mapping[str, Any]]],
 ) -> Verdict:
     facts = scores.facts
-    abstained = decision is Decision.ABSTAIN
+    abstained = bool(np.isnan(scores.p_value[at]))
     needs_attention = decision in (Decision.FLAG, Decision.REVIEW)
     return Verdict(
         kind="account",

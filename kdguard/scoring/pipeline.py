@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +134,7 @@ def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _fold_partition(
     folder: Path, sort_memory_mb: int, partition: int, partitions: int, detectors: tuple[Detector, ...]
 ) -> Profiles:
-    seen: list[tuple[npt.NDArray[np.generic], ...]] = []
+    seen: list[tuple[npt.NDArray[Any], ...]] = []
 
     def rows() -> Iterator[Rows]:
         cursor = Cursor()
@@ -146,14 +147,14 @@ def _fold_partition(
     return _merge_accounts(seen, trajectories)
 
 
-def _summarise(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.generic], ...]:
+def _summarise(batch: pa.RecordBatch) -> tuple[npt.NDArray[Any], ...]:
     """Count the accounts of one sorted batch: subject, id, org, requests, first and last time."""
     subject = batch.column("subject").to_numpy()
     starts = np.flatnonzero(np.concatenate(([True], subject[1:] != subject[:-1])))
     time_us = batch.column("time_us").to_numpy()
     return (
         subject[starts],
-        np.array(batch.column("account_id").take(pa.array(starts)).to_pylist(), dtype=object),
+        np.array(batch.column("account_id").take(pa.array(starts, pa.int64())).to_pylist(), dtype=np.object_),
         np.maximum.reduceat(batch.column("org").to_numpy(), starts),
         np.diff(np.append(starts, len(subject))),
         np.minimum.reduceat(np.where(time_us == NO_TIME, np.iinfo(np.int64).max, time_us), starts),
@@ -161,12 +162,12 @@ def _summarise(batch: pa.RecordBatch) -> tuple[npt.NDArray[np.generic], ...]:
     )
 
 
-def _merge_accounts(seen: list[tuple[npt.NDArray[np.generic], ...]], trajectories: Trajectories) -> Profiles:
+def _merge_accounts(seen: list[tuple[npt.NDArray[Any], ...]], trajectories: Trajectories) -> Profiles:
     """Join batch summaries; an account cut by a batch boundary appears in adjacent ones."""
     if not seen:
         none = np.empty(0, np.int64)
         codes = np.empty(0, np.uint64)
-        return Profiles(codes, np.empty(0, object), codes, none, none, none, trajectories)
+        return Profiles(codes, np.empty(0, np.object_), codes, none, none, none, trajectories)
     subject, account_id, org, requests, first_us, last_us = (
         np.concatenate([part[at] for part in seen]) for at in range(6)
     )
@@ -191,7 +192,7 @@ def _join(parts: Sequence[Profiles], width: int) -> Profiles:
     subject = np.concatenate([part.subject for part in parts])
     at = np.argsort(subject)
 
-    def column(name: str) -> npt.NDArray[np.generic]:
+    def column(name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(part, name) for part in parts])[at]
 
     return Profiles(

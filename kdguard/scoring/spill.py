@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import duckdb
 import pyarrow as pa
@@ -65,7 +66,7 @@ class Spill:
                 self.folder / f"part-{self._parts:06d}.parquet",
                 SIGNALS,
                 compression="lz4",
-                use_dictionary=["account_id"],
+                use_dictionary=True,
                 write_statistics=False,
             )
         self._writer.write_batch(signals)
@@ -91,7 +92,7 @@ class Spill:
         """
         self.seal()
         with self._connect() as connection:
-            return connection.execute(
+            found = connection.execute(
                 """
                 SELECT subject, request_id, any_value(technique) AS technique, max(margin) AS margin
                 FROM read_parquet(?) WHERE list_contains(?, subject)
@@ -100,13 +101,14 @@ class Spill:
                 ORDER BY subject, margin DESC, request_id
                 """,
                 [f"{self.folder}/part-*.parquet", subjects, per_subject],
-            ).to_arrow_table()
+            )
+            return cast(pa.Table, found.to_arrow_table())
 
     def daily(self, subjects: list[int], margin: int) -> pa.Table:
         """Count requests a day, and those at or above `margin`, for some subjects."""
         self.seal()
         with self._connect() as connection:
-            return connection.execute(
+            found = connection.execute(
                 """
                 SELECT subject, time_us // 86400000000 AS day, count(*) AS requests,
                        count(*) FILTER (margin >= ?) AS suspicious
@@ -114,7 +116,8 @@ class Spill:
                 GROUP BY ALL ORDER BY ALL
                 """,
                 [margin, f"{self.folder}/part-*.parquet", subjects],
-            ).to_arrow_table()
+            )
+            return cast(pa.Table, found.to_arrow_table())
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         return duckdb.connect(config=_settings(self.folder, "query", self.sort_memory_mb))
@@ -147,7 +150,7 @@ def read_in_order(
             yield batch.cast(SIGNALS)
 
 
-def _settings(folder: Path, name: str, memory_mb: int) -> dict[str, str | int]:
+def _settings(folder: Path, name: str, memory_mb: int) -> dict[str, str | bool | int | float | list[str]]:
     return {
         "memory_limit": f"{max(memory_mb, 128)}MB",
         "temp_directory": str(folder / name),

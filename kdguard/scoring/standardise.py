@@ -14,8 +14,8 @@ Floats = npt.NDArray[np.float64]
 FEWEST_REFERENCES = 30
 FEWEST_OF_A_KIND = 80
 _NORMAL_TENTH = 1.2816  # 90th percentile of the standard normal
-_NARROWEST_TAIL = 0.15
-_SOFT_CAP = 3.0
+_NARROWEST_TAIL = 0.3
+_SOFT_CAP = 4.0
 _HALF = 0.3010  # -log10 of one half: the median, and every tie with it
 
 
@@ -26,8 +26,8 @@ class Scale:
     Attributes:
         centre: Medians, shape (c, k).
         spread: Width of the wider side of the middle four fifths, in normal standard deviations, shape (c, k).
-        knee: 90th percentile of the squashed score, shape (c, k).
-        tail: Mean excess of the squashed score over the knee, shape (c, k).
+        knee: 90th percentile of the score in units of the spread, shape (c, k).
+        tail: Mean excess over the knee, in units of the spread, shape (c, k).
     """
 
     centre: Floats
@@ -35,23 +35,23 @@ class Scale:
     knee: Floats
     tail: Floats
 
-    def squash(self, trajectories: Trajectories) -> Floats:
-        """Return asinh of scores in units of the spread, shape (t, k): orders extremes without letting them rule."""
+    def deviation(self, trajectories: Trajectories) -> Floats:
+        """Return scores in units of the spread above the median, shape (t, k)."""
         at = trajectories.checkpoint
-        return np.arcsinh((trajectories.scores - self.centre[at]) / self.spread[at])
+        return (trajectories.scores - self.centre[at]) / self.spread[at]
 
     def rarity(self, trajectories: Trajectories) -> Floats:
         """Return about -log10 of the chance that a reference exceeds each score, shape (t, k); NaN becomes 0.
 
-        Above the 90th percentile the squashed score is taken to fall off exponentially (Pickands 1975,
-        Ann. Statist. 3:119-131, shape 0). A fitted tail says less the further out it is used: beyond 1 in 1000 it
-        counts logarithmically. These numbers order accounts; p-values come from ranking, never from this fit.
+        Above the 90th percentile the score is taken to fall off exponentially (Pickands 1975,
+        Ann. Statist. 3:119-131, shape 0). A fitted tail says less the further out it is used: beyond 1 in 10,000
+        it counts logarithmically. These numbers order accounts; p-values come from ranking, never from this fit.
         """
-        squashed, knee = self.squash(trajectories), self.knee[trajectories.checkpoint]
-        beyond = (squashed - knee) / self.tail[trajectories.checkpoint] / np.log(10)
-        rise = np.clip(squashed / np.maximum(knee, 1e-9), 0, 1)
+        deviation, knee = self.deviation(trajectories), self.knee[trajectories.checkpoint]
+        beyond = (deviation - knee) / self.tail[trajectories.checkpoint] / np.log(10)
+        rise = np.clip(deviation / np.maximum(knee, 1e-9), 0, 1)
         value = np.where(beyond > 0, 1 + beyond, _HALF + (1 - _HALF) * np.where(knee > 1e-9, rise, 0))
-        value = np.where(squashed < 0, 0, np.nan_to_num(value, nan=0.0))
+        value = np.where(deviation < 0, 0, np.nan_to_num(value, nan=0.0))
         return np.where(value > _SOFT_CAP, _SOFT_CAP + np.log1p(np.maximum(value - _SOFT_CAP, 0)), value)
 
 
@@ -96,9 +96,9 @@ def _describe(scores: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     spread = np.maximum(high - centre, centre - low) / _NORMAL_TENTH
     # Where nine tenths of the references agree exactly, a fifth of the overall deviation stands in for the spread.
     spread = np.maximum(spread, np.maximum(0.2 * np.nanstd(filled, axis=0), 1e-3 * (1 + np.abs(centre))))
-    squashed = np.arcsinh((filled - centre) / spread)
-    knee = np.nanquantile(squashed, 0.9, axis=0)
-    beyond = np.where(squashed > knee, squashed - knee, np.nan)
+    deviation = (filled - centre) / spread
+    knee = np.nanquantile(deviation, 0.9, axis=0)
+    beyond = np.where(deviation > knee, deviation - knee, np.nan)
     count = np.sum(~np.isnan(beyond), axis=0)
     tail = np.nansum(beyond, axis=0) / np.maximum(count, 1)
     return centre, spread, knee, np.maximum(tail, _NARROWEST_TAIL)

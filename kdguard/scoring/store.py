@@ -19,6 +19,7 @@ from kdguard.features.embedding import Embedding
 from kdguard.features.familiarity import Familiarity
 from kdguard.scan import Detector
 from kdguard.scoring.baseline import Baseline, Kind
+from kdguard.scoring.groups.store import from_arrays, to_arrays
 from kdguard.scoring.ranking import Panel, VolumeBins
 from kdguard.scoring.standardise import Scale
 from kdguard.scoring.suite import Suite
@@ -69,6 +70,7 @@ def load_baseline(path: Path, suite: Suite, *, shipped: bool = False) -> Baselin
         owners=header["owners"],
         shipped=shipped,
         contributions=arrays.get("contributions"),
+        groups=from_arrays(arrays, header["groups"]) if header.get("groups") else None,
         digest=hashlib.sha256(content).hexdigest(),
     )
 
@@ -103,6 +105,9 @@ def _to_bytes(baseline: Baseline) -> bytes:
         }
     if baseline.contributions is not None:
         arrays["contributions"] = baseline.contributions
+    if baseline.groups is not None:
+        group_arrays, header["groups"] = to_arrays(baseline.groups)
+        arrays |= group_arrays
     contiguous = {name: np.ascontiguousarray(value) for name, value in sorted(arrays.items())}
     return save(contiguous, metadata={"kdguard": json.dumps(header, sort_keys=True)})
 
@@ -126,7 +131,7 @@ def _check(path: Path, header: dict[str, Any], suite: Suite) -> None:
 
 def _read_suite(suite: Suite, header: dict[str, Any], arrays: Arrays) -> Suite:
     def learnt(owner: str, value: Any) -> Any:
-        changes = {}
+        changes: dict[str, Any] = {}
         for field in fields(value):
             key = f"{owner}/{field.name}"
             if key in arrays:
@@ -143,6 +148,8 @@ def _read_suite(suite: Suite, header: dict[str, Any], arrays: Arrays) -> Suite:
         weights=header["weights"],
         embedding=Embedding(arrays["embedding"]),
         familiarity=Familiarity(arrays["familiarity"]),
+        ties=suite.ties,
+        statistics=suite.statistics,
     )
 
 

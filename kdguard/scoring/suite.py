@@ -16,6 +16,8 @@ from kdguard.features.session import Rows
 from kdguard.features.signals import Encoder
 from kdguard.features.text import Words, hash_words
 from kdguard.scan import Detector, output_names
+from kdguard.scoring.groups.statistics import GroupStatistic
+from kdguard.scoring.groups.ties import Tie
 
 Floats = npt.NDArray[np.float64]
 
@@ -23,7 +25,10 @@ Floats = npt.NDArray[np.float64]
 class LearntTechniqueModel(Protocol):
     """A request classifier that can learn from a provider's own benign prompts."""
 
-    techniques: tuple[str, ...]
+    @property
+    def techniques(self) -> tuple[str, ...]:
+        """Names of the techniques, in column order of the margins."""
+        ...
 
     def margins(self, words: Words) -> npt.NDArray[np.int32]:
         """Return log-odds of each technique against benign, nats x 256, shape (n, k)."""
@@ -44,6 +49,8 @@ class Suite:
         weights: Non-negative weight of each `detector.output` in the fused score (D10).
         embedding: Random-hyperplane embedding of prompts.
         familiarity: Word pairs of the reference.
+        ties: What ties owners into candidate groups (X1, X3 to X5); empty = groups are not looked for.
+        statistics: What only a group can show (X2 to X4).
     """
 
     technique: LearntTechniqueModel
@@ -51,6 +58,8 @@ class Suite:
     weights: Mapping[str, float]
     embedding: Embedding = field(default_factory=Embedding)
     familiarity: Familiarity = field(default_factory=Familiarity)
+    ties: tuple[Tie, ...] = ()
+    statistics: tuple[GroupStatistic, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:

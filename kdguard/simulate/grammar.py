@@ -99,7 +99,7 @@ def _share(count: int, share: float) -> int:
 def _half(options: tuple[str, ...], offset: int) -> tuple[str, ...]:
     if len(options) < 2:
         return options
-    ranked = sorted(options, key=lambda text: hashlib.blake2b(text.encode(), digest_size=8).digest())
+    ranked = sorted(options, key=lambda text: hashlib.blake2b(text.encode(), digest_size=8, person=b"halves-2").digest())
     return tuple(ranked[offset::2])
 
 

@@ -27,6 +27,7 @@ class Content:
     """
 
     name: str = "content"
+    words: str = "the same way of asking"
 
     def propose(self, scene: Scene) -> Pairs:
         """Each owner's nearest by weight, found block by block."""
@@ -58,7 +59,9 @@ class Content:
         return weight
 
 
-def _weigh(scene: Scene, wording: Floats, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Floats:
+def _weigh(
+    scene: Scene, wording: Floats, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]
+) -> Floats:
     meaning = scene.habits.meaning
     similarity = meaning[rows[:, 0]] @ meaning[columns[0]].T / meaning.shape[1]
     shared = np.zeros(similarity.shape)
@@ -72,7 +75,9 @@ def _paired(
     scene: Scene, wording: Floats, source: npt.NDArray[np.int64], target: npt.NDArray[np.int64]
 ) -> Floats:
     habits = scene.habits
-    similarity = np.einsum("pd,pd->p", habits.meaning[source], habits.meaning[target]) / habits.meaning.shape[1]
+    similarity = (
+        np.einsum("pd,pd->p", habits.meaning[source], habits.meaning[target]) / habits.meaning.shape[1]
+    )
     shared = np.minimum(wording[source], wording[target]).max(axis=1, initial=0.0)
     weight = 2 * shared + scene.rarity.likeness_weight(similarity)
     return np.where(habits.speaks[source] & habits.speaks[target], weight, 0.0)

@@ -23,6 +23,7 @@ class Frames:
     """
 
     name: str = "frames"
+    words: str = ""
 
     def propose(self, scene: Scene) -> Pairs:
         """Owners of one rare frame."""

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from kdguard.detectors.query_patterns.coordination import shared_values
 from kdguard.scoring.groups.ties import Pairs, Scene
 
-_KINDS = ("payment", "key", "network", "email_domain", "user_agent", "tls")
+_KINDS = ("payment", "key", "email_domain", "user_agent", "tls")
+_NETWORK = ("network",)
 
 
 @dataclass(frozen=True)
@@ -23,13 +24,15 @@ class Metadata:
     """
 
     name: str = "metadata"
+    words: str = ""
 
     def propose(self, scene: Scene) -> Pairs:
         """Owners of one rare value."""
-        return shared_values.propose(scene, _KINDS)
+        return shared_values.propose(scene, (*_KINDS, *_NETWORK))
 
     def weigh(self, scene: Scene, pairs: Pairs) -> npt.NDArray[np.float64]:
-        """Sum over kinds of the rarest value shared."""
+        """Sum over kinds of the rarest value shared, and of all networks shared: pools are used over and over."""
         by_kind = shared_values.weigh(scene, pairs, _KINDS)
-        client = np.maximum(by_kind[:, 4], by_kind[:, 5])
-        return by_kind[:, :4].sum(axis=1) + client
+        networks = shared_values.weigh(scene, pairs, _NETWORK, add=True)[:, 0]
+        client = np.maximum(by_kind[:, 3], by_kind[:, 4])
+        return by_kind[:, :3].sum(axis=1) + client + networks

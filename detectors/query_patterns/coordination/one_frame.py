@@ -24,6 +24,8 @@ class OneFrame:
     name: str = "one_frame"
     version: str = "1"
     guarantee: Guarantee = Guarantee.DESCRIPTIVE
+    weight: float = 1.0
+    supporting: bool = False
 
     def measure(self, half: HalfOne) -> Floats:
         """Larger chance of the two ends, less the chance of the same text."""
@@ -31,9 +33,13 @@ class OneFrame:
         ends = [across_owners(half, codes) for codes in (rows.head, rows.tail)]
         return np.clip(np.fmax(*ends) - across_owners(half, rows.text), 0.0, 1.0)
 
+    def score(self, value: Floats, units: npt.NDArray[np.int64]) -> Floats:
+        """log2 of one more than the owners that share it."""
+        return np.log2(1.0 + units * np.maximum(value, 0.0))
+
     def explain(self, value: float) -> str:
         """Say it in words."""
-        return f"two requests of different owners begin or end with the same words with chance {value:.2f}, and differ otherwise"
+        return f"with chance {value:.2f} two owners' requests begin or end with the same words, and differ otherwise"
 
 
 def across_owners(half: HalfOne, codes: npt.NDArray[np.uint64]) -> Floats:

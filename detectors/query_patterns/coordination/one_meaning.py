@@ -25,10 +25,16 @@ class OneMeaning:
     name: str = "one_meaning"
     version: str = "1"
     guarantee: Guarantee = Guarantee.DESCRIPTIVE
+    weight: float = 0.5
+    supporting: bool = False
 
     def measure(self, half: HalfOne) -> Floats:
         """Mean over pairs of owners of the inner product of their mean sign vectors, over 128."""
         return mean_product(half, unpack(half.rows.signs) * half.rows.has_text[:, None]) / SIGNS
+
+    def score(self, value: Floats, units: npt.NDArray[np.int64]) -> Floats:
+        """log2 of one more than the owners that share it."""
+        return np.log2(1.0 + units * np.maximum(value, 0.0))
 
     def explain(self, value: float) -> str:
         """Say it in words."""
@@ -58,5 +64,7 @@ def mean_product(half: HalfOne, vectors: npt.NDArray[np.generic]) -> Floats:
     count = np.diff(np.append(group_starts, len(starts))).astype(np.float64)
     product = np.full(half.groups, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
-        product[group[starts][group_starts]] = np.where(count > 1, (total - alone) / (count * (count - 1)), np.nan)
+        product[group[starts][group_starts]] = np.where(
+            count > 1, (total - alone) / (count * (count - 1)), np.nan
+        )
     return product

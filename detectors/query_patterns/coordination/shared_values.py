@@ -15,18 +15,29 @@ PARTNERS = 48
 _LEAST_PROPOSED = 2.0
 _SOFTWARE = ("user_agent", "tls", "email_domain")
 """Kinds that a release, not a person, makes common: a value new to the reference is judged by the log itself."""
+_CALLER = ("payment", "key", "network")
+"""Kinds that say who pays or calls: many owners on one that the reference's owners hardly used weigh as much as a
+Poisson count so far above its expectation is rare (Chernoff's bound), up to 8."""
 
 _MINE = """
     WITH distinct_held AS (
         SELECT DISTINCT kind, code, node FROM held JOIN nodes USING (subject) SEMI JOIN kinds USING (kind)
     ), counted AS (
         SELECT kind, code, node, count(*) OVER (PARTITION BY kind, code) AS holders,
-               row_number() OVER (PARTITION BY kind, code ORDER BY node) AS place
+               row_number() OVER (PARTITION BY kind, code ORDER BY node) AS place,
+               count(*) OVER (PARTITION BY kind, node) AS held
         FROM distinct_held
     ), mine AS (
-        SELECT c.*, least(coalesce(w.weight, k.missing), CASE WHEN k.software
-               THEN greatest(-2 * log10(c.holders / k.owners), 0) ELSE k.missing END) AS weight
-        FROM counted c LEFT JOIN weights w USING (kind, code) JOIN kinds k USING (kind)
+        SELECT kind, code, node, holders, place, held,
+               CASE WHEN software THEN least(known, greatest(-2 * log10(holders / owners), 0))
+                    WHEN caller AND holders > expected
+                    THEN greatest(known, least((holders * ln(holders / expected) - holders + expected) / ln(10), 8))
+                    ELSE known END AS weight
+        FROM (
+            SELECT c.*, k.software, k.caller, k.owners, coalesce(w.weight, k.missing) AS known,
+                   k.owners * (coalesce(w.count, 0) + 1) / (k.reference + 1) AS expected
+            FROM counted c LEFT JOIN weights w USING (kind, code) JOIN kinds k USING (kind)
+        )
     )
 """
 
@@ -47,13 +58,25 @@ def propose(scene: Scene, kinds: Sequence[str]) -> Pairs:
     return Pairs.of(found.column("source").to_numpy(), found.column("target").to_numpy(), len(scene.habits))
 
 
-def weigh(scene: Scene, pairs: Pairs, kinds: Sequence[str]) -> Floats:
-    """Weight of the rarest value of each kind that a pair shares, shape (p, k)."""
+def weigh(scene: Scene, pairs: Pairs, kinds: Sequence[str], *, add: bool = False) -> Floats:
+    """Weight of what a pair shares of each kind, shape (p, k).
+
+    Args:
+        scene: Half 0.
+        pairs: Pairs to weigh.
+        kinds: Kinds of values.
+        add: Add up all values shared, less log10 of the pairs of values that could have met; otherwise the rarest.
+    """
     weight = np.zeros((len(pairs), len(kinds)))
+    rule = (
+        "greatest(sum(a.weight) - log10(any_value(a.held) * any_value(b.held)), 0)"
+        if add
+        else "max(a.weight)"
+    )
     found = scene.traces.ask(
         f"""
         {_MINE}
-        SELECT p.pair, a.kind, max(a.weight) AS weight
+        SELECT p.pair, a.kind, {rule} AS weight
         FROM pairs p JOIN mine a ON a.node = p.source
         JOIN mine b ON b.node = p.target AND a.kind = b.kind AND a.code = b.code
         GROUP BY ALL
@@ -62,7 +85,9 @@ def weigh(scene: Scene, pairs: Pairs, kinds: Sequence[str]) -> Floats:
         **_tables(scene, kinds),
     ).to_pandas()
     column = {kind: at for at, kind in enumerate(kinds)}
-    weight[found["pair"].to_numpy(), found["kind"].map(column).to_numpy(np.int64)] = found["weight"].to_numpy()
+    weight[found["pair"].to_numpy(), found["kind"].map(column).to_numpy(np.int64)] = found[
+        "weight"
+    ].to_numpy()
     return weight
 
 
@@ -75,12 +100,15 @@ def _tables(scene: Scene, kinds: Sequence[str]) -> dict[str, dict[str, npt.NDArr
         "kinds": {
             "kind": np.array(kinds, dtype=object),
             "software": np.array([kind in _SOFTWARE for kind in kinds]),
+            "caller": np.array([kind in _CALLER for kind in kinds]),
+            "reference": np.full(len(kinds), float(rarity.owners)),
             "missing": np.array([missing for _, missing in weights]),
             "owners": np.full(len(kinds), float(max(len(habits), 1))),
         },
         "weights": {
             "kind": np.repeat(np.array(kinds, dtype=object), [len(part) for part in codes]),
             "code": np.concatenate(codes),
+            "count": np.concatenate([rarity.counts[kind] for kind in kinds]),
             "weight": np.concatenate([known for known, _ in weights]),
         },
     }

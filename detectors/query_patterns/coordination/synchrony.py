@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from kdguard.detectors.query_patterns.coordination.one_frame import across_owners
 from kdguard.evidence import Guarantee
-from kdguard.features.text import mix
 from kdguard.features.signals import NO_TIME
+from kdguard.features.text import mix
 from kdguard.scoring.groups.pooled import HalfOne
 
 Floats = npt.NDArray[np.float64]
@@ -32,6 +32,8 @@ class Synchrony:
     name: str = "synchrony"
     version: str = "1"
     guarantee: Guarantee = Guarantee.INVARIANCE
+    weight: float = 0.5
+    supporting: bool = False
 
     def measure(self, half: HalfOne) -> Floats:
         """log2 of the chance to meet in a minute over its mean among shifts, both raised by one meeting in 10,000."""
@@ -51,6 +53,12 @@ class Synchrony:
         smallest = 1e-4
         return np.log2((shifted[0] + smallest) / (np.mean(shifted[1:], axis=0) + smallest))
 
+    def score(self, value: Floats, units: npt.NDArray[np.int64]) -> Floats:
+        """The measure itself, faded in between 4 and 20 owners: two honest owners meet by accident."""
+        return value * np.clip((units - 4) / 16, 0.0, 1.0)
+
     def explain(self, value: float) -> str:
         """Say it in words."""
-        return f"different owners send in the same minute {2.0**value:.1f} times as often as their hours explain"
+        return (
+            f"different owners send in the same minute {2.0**value:.1f} times as often as their hours explain"
+        )

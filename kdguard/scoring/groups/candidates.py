@@ -15,10 +15,8 @@ from kdguard.scoring.groups.ties import Scene, Tie
 Codes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 
-ACROSS, WITHIN = 0, 1
-FEWEST_TESTED = 3
-FEWEST_REFERENCE = 2
-"""Pairs of tied honest owners serve as references too: small groups vary more, so they err against accusing."""
+FEWEST_UNITS = 3
+"""Owners, or accounts within one owner, below which nothing is called a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ class Candidates:
         return Membership.of(self.members, self.units)
 
 
-def candidates(scene: Scene, ties: Sequence[Tie], fewest: int) -> Candidates:
+def candidates(scene: Scene, ties: Sequence[Tie]) -> Candidates:
     """Form groups on half 0.
 
     An owner is collapsed to one node before ties are looked for, so what a company's accounts share with each other
@@ -61,20 +59,19 @@ def candidates(scene: Scene, ties: Sequence[Tie], fewest: int) -> Candidates:
     Args:
         scene: Half 0.
         ties: What ties owners.
-        fewest: Fewest units of a group.
     """
     habits = scene.habits
     graph = tie_graph(scene, ties)
     order = np.argsort(habits.node, kind="stable")
     starts = np.searchsorted(habits.node[order], np.arange(len(habits) + 1))
     members, units, across = [], [], []
-    for group in groups_in(graph, fewest):
+    for group in groups_in(graph, FEWEST_UNITS):
         place = np.concatenate([order[starts[node] : starts[node + 1]] for node in group])
         place = place[np.argsort(habits.subject[place])]
         members.append(habits.subject[place])
         units.append(habits.owner[habits.node[place]])
         across.append(True)
-    for node in np.flatnonzero(np.diff(starts) >= FEWEST_TESTED):
+    for node in np.flatnonzero(np.diff(starts) >= FEWEST_UNITS):
         mine = np.sort(habits.subject[order[starts[node] : starts[node + 1]]])
         members.append(mine)
         units.append(mine)

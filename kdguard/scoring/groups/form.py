@@ -21,7 +21,6 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 EDGES_PER_OWNER = 24
-FEWEST_OWNERS = 3
 CHANCE_DEGREE = 0.1
 """Ties that an honest owner would have by chance at the threshold, were the weights exact."""
 TIE_WORTH = 0.5
@@ -70,7 +69,7 @@ def weigh_pairs(scene: Scene, ties: Sequence[Tie]) -> tuple[Pairs, Floats]:
 
 def learn_total(scene: Scene, ties: Sequence[Tie]) -> Rarity:
     """Measure how heavy the sum of all ties is among teaching owners, who are honest or nearly all so."""
-    pairs, by_tie = weigh_pairs(scene, ties)
+    _, by_tie = weigh_pairs(scene, ties)
     owners = len(scene.habits)
     return replace(scene.rarity, total=tail_levels(by_tie.sum(axis=1), max(owners * (owners - 1) // 2, 1)))
 
@@ -87,7 +86,7 @@ def _among_heaviest(pairs: Pairs, weight: Floats, owners: int) -> npt.NDArray[np
     return keep
 
 
-def groups_in(graph: Graph, fewest: int = FEWEST_OWNERS) -> tuple[Ints, ...]:
+def groups_in(graph: Graph, fewest: int) -> tuple[Ints, ...]:
     """Densest groups, one after the other: rows of `Habits`, ascending within a group; no owner is in two.
 
     Within a connected component the group with the most weight an owner is peeled out, then the next among the rest.
@@ -103,7 +102,9 @@ def groups_in(graph: Graph, fewest: int = FEWEST_OWNERS) -> tuple[Ints, ...]:
         zip(graph.pairs.source.tolist(), graph.pairs.target.tolist(), excess.tolist(), strict=True)
     )
     found = []
-    for component in sorted((sorted(part) for part in nx.connected_components(network)), key=lambda c: (-len(c), c)):
+    for component in sorted(
+        (sorted(part) for part in nx.connected_components(network)), key=lambda c: (-len(c), c)
+    ):
         rest = network.subgraph(component).copy()
         while len(rest) >= fewest and rest.number_of_edges():
             dense = _densest(rest)

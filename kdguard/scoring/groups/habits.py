@@ -27,7 +27,7 @@ class Habits:
         node: Row of each account's owner, aligned with `subject`, shape (m,).
         subject: Hash of the account, ascending, shape (m,).
         requests: Half-0 requests with text, shape (o,).
-        wording: Share of them that read like each technique, shrunk towards none, shape (o, 12).
+        wording: Share of them that read like each technique, shrunk towards none, shape (o, 13).
         meaning: Mean sign vector of the prompts, shape (o, 128), float32.
         first_us, last_us: First and last time over both halves, shape (o,); 0 = unknown.
     """

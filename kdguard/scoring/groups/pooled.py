@@ -17,7 +17,6 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
-
 @dataclass(frozen=True, slots=True)
 class Membership:
     """Which accounts are in which group; an account may be in several.

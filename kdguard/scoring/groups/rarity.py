@@ -29,7 +29,7 @@ class Rarity:
         owners: Owners it rests on.
         codes: Values held by more than one owner, ascending, by kind.
         counts: Owners that hold each, by kind.
-        wording: Shares of requests that read like each technique, one row an owner, columns sorted, shape (r, 12).
+        wording: Shares of requests that read like each technique, one row an owner, columns sorted, shape (r, 13).
         likeness: Similarity of mean sign vectors that a pair reaches with chance 10^-(level/4), shape (33,).
         total: Sum of all ties' weights that a pair reaches with chance 10^-(level/4), shape (33,).
     """
@@ -64,7 +64,7 @@ class Rarity:
         return weigh(self.counts[kind]), float(weigh(np.zeros(1, np.int64))[0])
 
     def wording_weight(self, wording: Floats) -> Floats:
-        """-log10 of the share of honest owners at or above each share, shape (o, 12)."""
+        """-log10 of the share of honest owners at or above each share, shape (o, 13)."""
         size = len(self.wording)
         weight = np.zeros(wording.shape)
         for at in range(wording.shape[1]):
@@ -78,12 +78,19 @@ class Rarity:
 
     def least_weight(self, rarity: float) -> float:
         """Total weight that two honest owners reach with chance 10^-rarity; beyond what pairs showed, one for one."""
-        known = LEVELS[LEVELS <= self.cap]
+        known = LEVELS[self.cap >= LEVELS]
         return float(np.interp(rarity, known, self.total[: len(known)])) + max(rarity - float(known[-1]), 0.0)
 
 
-def learn_rarity(traces: Traces, habits: Habits) -> Rarity:
-    """Count what teaching owners share."""
+def learn_rarity(traces: Traces, habits: Habits, prompted: Codes) -> Rarity:
+    """Count what teaching owners share.
+
+    Args:
+        traces: Half 0 of teaching owners.
+        habits: Their habits.
+        prompted: Owners whose prompts taught the request classifier, which therefore finds them too ordinary; what
+            they seem to do is not counted.
+    """
     held = traces.ask(
         f"""
         SELECT kind, code, count(DISTINCT owner)::BIGINT AS owners FROM held JOIN every_account USING (subject)
@@ -102,9 +109,9 @@ def learn_rarity(traces: Traces, habits: Habits) -> Rarity:
         owners=len(habits),
         codes=codes,
         counts=counts,
-        wording=np.sort(habits.wording[heard], axis=0),
+        wording=np.sort(habits.wording[heard & ~np.isin(habits.owner, prompted)], axis=0),
         likeness=_likeness_levels(habits.meaning[heard][:_MOST_LIKENESS_OWNERS]),
-        total=LEVELS.copy(),
+        total=np.asarray(LEVELS, np.float64),
     )
 
 
@@ -125,8 +132,8 @@ def tail_levels(values: Floats, pairs: int) -> Floats:
         Ascending, shape (33,); levels rarer than one pair lie just above the largest value.
     """
     if not len(values):
-        return LEVELS.copy()
+        return np.asarray(LEVELS, np.float64)
     ordered = np.sort(values)[::-1]
     rank = np.minimum((pairs * 10.0**-LEVELS).astype(np.int64), len(ordered) - 1)
     # np.interp needs ascending values: levels that no pair told apart are spaced by next to nothing.
-    return np.maximum.accumulate(ordered[rank]) + 1e-9 * np.arange(len(LEVELS))
+    return np.asarray(np.maximum.accumulate(ordered[rank]) + 1e-9 * np.arange(len(LEVELS)), np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.scoring.groups.pooled import HalfOne, pooled_scores
+from kdguard.scoring.standardise import contributions as share_out
+from kdguard.scoring.standardise import fuse
 
 if TYPE_CHECKING:
     from kdguard.scoring.baseline import Kind
@@ -18,15 +21,33 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+POOLED_WORTH = 2.0
+"""Group score of a factor of ten in the pooled bet; a doubling of the owners alike counts one."""
+POOLED_MOST = 4.0
+"""One honest look-alike with much traffic must not carry a group; beyond 100 to 1, more of the same says little."""
+SUPPORT = 3.0
+"""A shared card or address counts at most three times what the requests themselves show."""
+_ONE_ACCOUNT_ONLY = ("tempo.", "events.", "coverage.", "drift.from_own_past")
+
+
+def poolable(outputs: Sequence[str]) -> Floats:
+    """1 for outputs that mean the same for many accounts as for one, else 0, shape (k,).
+
+    Clocks and reactions of different accounts mean nothing together, and counts of distinct things grow with the
+    number of accounts; rates of wording, frames and options do not.
+    """
+    return np.array([not name.startswith(_ONE_ACCOUNT_ONLY) for name in outputs], np.float64)
+
+
 @dataclass(frozen=True, slots=True)
 class GroupScores:
     """Scores of g groups.
 
     Attributes:
         score: Sum of what follows; NaN where the pooled requests are too few.
-        pooled: Fused score of the pooled requests, in reference deviations, shape (g,).
+        pooled: Fused score of the pooled requests, twice the log10 of the mean bet, shape (g,).
         outputs: Raw detector outputs of the pooled requests, shape (g, k).
-        contributions: Weighted standardised outputs, shape (g, k).
+        contributions: Each detector output's share of `pooled`, shape (g, k).
         measures: Raw group statistics, shape (g, s).
         terms: Their share of the score, shape (g, s).
         requests: Half-1 requests pooled, shape (g,).
@@ -43,29 +64,29 @@ class GroupScores:
     units: Ints
 
 
-def score_groups(half: HalfOne, suite: Suite, kind: Kind) -> GroupScores:
+def score_groups(half: HalfOne, across: npt.NDArray[np.bool_], suite: Suite, kind: Kind) -> GroupScores:
     """Score groups on half 1.
 
-    The pooled part is standardised like an account's with as many requests, among everybody: a group has no stratum
-    of its own. Group statistics of suspicious kinds add to it and never take away.
+    The pooled requests are compared with everybody's accounts of as many requests: a group has no stratum of its own.
+    Group statistics add to that and never take away.
 
     Args:
         half: Half-1 rows of the groups.
+        across: Which groups span owners: within one owner, a shared card or address says nothing.
         suite: Detectors, group statistics and weights.
         kind: The reference kind that holds everybody.
     """
     trajectories = pooled_scores(half, suite.detectors)
     at = trajectories.subject.astype(np.int64)
-    weights = suite.weight_vector
+    weights = suite.weight_vector * poolable(suite.outputs)
     outputs = np.full((half.groups, len(weights)), np.nan)
     contributions = np.zeros((half.groups, len(weights)))
     pooled = np.full(half.groups, np.nan)
     if len(at):
         outputs[at] = trajectories.scores
-        contributions[at] = kind.scale.standardise(trajectories) * weights
-        reached = trajectories.checkpoint
-        fused = contributions[at].sum(axis=1)
-        pooled[at] = (fused - kind.fused.centre[reached, 0]) / kind.fused.spread[reached, 0]
+        rarity = kind.scale.rarity(trajectories)
+        pooled[at] = np.minimum(POOLED_WORTH * fuse(rarity, weights), POOLED_MOST)
+        contributions[at] = POOLED_WORTH * share_out(rarity, weights)
     units = half.units()
     measures = np.empty((half.groups, len(suite.statistics)))
     terms = np.empty_like(measures)
@@ -73,6 +94,9 @@ def score_groups(half: HalfOne, suite: Suite, kind: Kind) -> GroupScores:
         measures[:, column] = statistic.measure(half)
         scored = np.nan_to_num(statistic.score(measures[:, column], units), nan=0.0)
         terms[:, column] = statistic.weight * np.maximum(scored, 0.0)
+    supporting = np.array([statistic.supporting for statistic in suite.statistics], np.bool_)
+    limit = SUPPORT * (terms[:, ~supporting].sum(axis=1) + np.maximum(np.nan_to_num(pooled), 0.0))
+    terms[:, supporting] = np.minimum(terms[:, supporting], (limit * across)[:, None])
     return GroupScores(
         pooled + terms.sum(axis=1), pooled, outputs, contributions, measures, terms, half.requests(), units
     )

@@ -18,16 +18,32 @@ class GroupStatistic(Protocol):
     """A measure of how much the units of a group (its owners) act as one.
 
     Only coincidences between different units count: what the accounts of one owner share says nothing.
-
-    Attributes:
-        name: Names the statistic in evidence, after "coordination.".
-        weight: Its weight in a group's score.
     """
 
-    name: str
-    version: str
-    guarantee: Guarantee
-    weight: float
+    @property
+    def name(self) -> str:
+        """Names the statistic in evidence, after "coordination."."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """A new version never reuses an old calibration."""
+        ...
+
+    @property
+    def guarantee(self) -> Guarantee:
+        """Why its value may be believed."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """Its weight in a group's score."""
+        ...
+
+    @property
+    def supporting(self) -> bool:
+        """It counts only as far as other evidence does: an office shares an address and extracts nothing."""
+        ...
 
     def measure(self, half: HalfOne) -> Floats:
         """Larger = more alike, shape (g,); NaN = cannot tell."""

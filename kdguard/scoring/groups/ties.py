@@ -55,7 +55,15 @@ class Tie(Protocol):
     A tie only decides which groups are looked at. It never enters a p-value, so a poor weight costs power, not honesty.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Names the tie."""
+        ...
+
+    @property
+    def words(self) -> str:
+        """What a graph calls the tie; empty where it is a shared value, which graphs show as such."""
+        ...
 
     def propose(self, scene: Scene) -> Pairs:
         """Pairs worth weighing; a bounded number an owner."""

@@ -34,6 +34,12 @@ ROWS_PER_ACCOUNT = 64
 FRAME_SHARE = 0.15
 """Share of an account's prompts that must begin (or end) alike, with different contents, to be its frame."""
 TECHNIQUES = 12
+UNFAMILIAR = 12
+"""Column of wordings after the techniques: random text, which no classifier of wording finds."""
+WORDINGS = 13
+UNFAMILIAR_BELOW = 384
+"""Familiarity (`kdguard.features.familiarity`, log2 x 256) below which a text of 40 bytes is random-like."""
+UNFAMILIAR_BYTES = 40
 _MEMORY_MB = 768
 _CHUNK_ROWS = 65_536
 
@@ -63,7 +69,8 @@ class Traces:
             self._fill("signals", pa.Table.from_batches([], SIGNALS))
         else:
             self._connection.execute(
-                f"CREATE TEMP VIEW signals AS SELECT s.* FROM read_parquet({parts!r}) s SEMI JOIN every_account USING (subject)"
+                "CREATE TEMP VIEW signals AS "
+                f"SELECT s.* FROM read_parquet({parts!r}) s SEMI JOIN every_account USING (subject)"
             )
         self._fill_held()
 
@@ -82,23 +89,26 @@ class Traces:
         return self._connection.sql(query).to_arrow_table()
 
     def wording(self) -> tuple[Ints, Ints]:
-        """Requests with text of each account on half 0, and those that read like each technique.
+        """Requests with text of each account on half 0, and those that read like each technique or like random text.
 
         Returns:
-            Counts of shapes (m,) and (m, 12), aligned with `facts`.
+            Counts of shapes (m,) and (m, 13), aligned with `facts`.
         """
         counted = self.ask(
-            """
+            f"""
             SELECT subject, technique::BIGINT AS technique, count(*)::BIGINT AS n,
-                   count(*) FILTER (margin > 0)::BIGINT AS high
+                   count(*) FILTER (margin > 0)::BIGINT AS high,
+                   count(*) FILTER (familiarity < {UNFAMILIAR_BELOW} AND prompt_bytes >= {UNFAMILIAR_BYTES})::BIGINT
+                       AS unfamiliar
             FROM signals WHERE NOT half AND has_text GROUP BY ALL
             """
         )
         total = np.zeros(len(self.facts), np.int64)
-        high = np.zeros((len(self.facts), TECHNIQUES), np.int64)
+        high = np.zeros((len(self.facts), WORDINGS), np.int64)
         at = np.searchsorted(self.facts.subject, counted.column("subject").to_numpy())
         np.add.at(total, at, counted.column("n").to_numpy())
         np.add.at(high, (at, counted.column("technique").to_numpy()), counted.column("high").to_numpy())
+        np.add.at(high[:, UNFAMILIAR], at, counted.column("unfamiliar").to_numpy())
         return total, high
 
     def sign_sums(self) -> tuple[npt.NDArray[np.int32], Ints]:
@@ -111,7 +121,9 @@ class Traces:
             at = np.searchsorted(self.facts.subject, batch.column("subject").to_numpy())
             order = np.argsort(at, kind="stable")
             place = at[order]
-            packed = np.frombuffer(b"".join(batch.column("signs").to_pylist()), np.uint8).reshape(-1, SIGNS // 8)
+            packed = np.frombuffer(b"".join(batch.column("signs").to_pylist()), np.uint8).reshape(
+                -1, SIGNS // 8
+            )
             starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1])))
             sums[place[starts]] += np.add.reduceat(unpack(packed[order]), starts, axis=0, dtype=np.int32)
             counts += np.bincount(place, minlength=len(counts))
@@ -150,7 +162,11 @@ class Traces:
         return rows_from(batches[0] if batches else pa.RecordBatch.from_pylist([], SIGNALS), Cursor())[0]
 
     def _fill(self, name: str, columns: Mapping[str, npt.NDArray[Any]] | pa.Table) -> None:
-        table = columns if isinstance(columns, pa.Table) else pa.table(dict(columns))
+        table = (
+            columns
+            if isinstance(columns, pa.Table)
+            else pa.table({k: pa.array(v) for k, v in columns.items()})
+        )
         self._connection.register("handed_in", table)
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM handed_in")
         self._connection.unregister("handed_in")

@@ -111,7 +111,12 @@ def _flags(report: Report) -> str:
 
 
 def _power(report: Report) -> str:
-    parts = ["## Power (abstentions are misses)\n"]
+    floors = {str(cell.key["accounts"]): percent(cell.rate) for cell in report.floors}
+    parts = [
+        "## Power (abstentions are misses)\n",
+        f"Accounts that could not alarm, whatever they did, because their references are too few for p <= "
+        f"{report.plan.alpha:g}: honest {floors['honest']}, attack {floors['attack']}.\n",
+    ]
     every = [cell for cell in report.power if cell.key["technique"] == ALL]
     parts.append(pivot(every, "mix", "requests", percent))
     for look in (50, 100, 500):
@@ -160,7 +165,7 @@ def _adaptive(report: Report) -> str:
     if not report.adaptive:
         return ""
     keyed = [
-        Cell({"tactics": cell.key["tactics"] or "none",
+        Cell({"tactics": cell.key["tactics"],
               "at": f"mix {cell.key['mix']:g}, {cell.key['requests']}"}, cell.rate)
         for cell in report.adaptive
     ]  # fmt: skip

@@ -87,9 +87,9 @@ class Plan:
     requests: int = 500
     techniques: tuple[str, ...] = TECHNIQUES
     mixes: tuple[float, ...] = MIXES
-    variants: int = 2
+    variants: int = 1
     rival_worlds: int = 1
-    rival_accounts: int = 600
+    rival_accounts: int = 400
     rival_looks: tuple[int, ...] = (50, 100, 200)
     alpha: float = 0.01
     fdr: float = 0.1
@@ -117,5 +117,5 @@ class Plan:
 
 
 def full_plan(seed: int = 0, world: str = "standard", data: Path | None = None) -> Plan:
-    """Twenty worlds, over 20,000 benign test accounts, rivals in six of the worlds."""
-    return Plan(worlds=20, seed=seed, world=world, rival_worlds=6, data=data)
+    """Twenty worlds, over 20,000 benign test accounts, every variant twice, rivals in six of the worlds."""
+    return Plan(worlds=20, seed=seed, world=world, variants=2, rival_worlds=6, rival_accounts=600, data=data)

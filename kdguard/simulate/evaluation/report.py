@@ -11,12 +11,12 @@ import pandas as pd
 
 from kdguard.simulate.evaluation.comparison import comparison
 from kdguard.simulate.evaluation.false_alarms import false_alarms, honest_rate
-from kdguard.simulate.evaluation.plan import Plan
+from kdguard.simulate.evaluation.plan import ADAPTIVE, Plan
 from kdguard.simulate.evaluation.power import FirstAlarm, first_alarms, over_techniques, power
-from kdguard.simulate.evaluation.rates import Cell
+from kdguard.simulate.evaluation.rates import Cell, rate_of
 
 REPORT_SCHEMA_VERSION = 1
-_SECTIONS = ("honest", "conditions", "power", "held_out", "contaminated", "adaptive", "comparison")
+_SECTIONS = ("honest", "conditions", "floors", "power", "held_out", "contaminated", "adaptive", "comparison")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Report:
         traffic: Where the honest traffic came from.
         honest: False-alarm rates of honest accounts.
         conditions: The same under a shifted mix of strata and with attackers in the baseline.
+        floors: Accounts whose smallest possible p-value is above alpha: they could never alarm.
         power: By technique, mix and requests seen.
         first_alarms: Requests to the first alarm, pure campaigns.
         held_out: Power on techniques and languages that learning never saw, beside learning that did.
@@ -46,6 +47,7 @@ class Report:
     traffic: str
     honest: tuple[Cell, ...]
     conditions: tuple[Cell, ...]
+    floors: tuple[Cell, ...]
     power: tuple[Cell, ...]
     first_alarms: tuple[FirstAlarm, ...]
     held_out: tuple[Cell, ...]
@@ -115,11 +117,12 @@ def make_report(
         traffic=traffic,
         honest=false_alarms(part("benign"), alpha, seed),
         conditions=tuple(conditions),
+        floors=(_floors(part("benign"), "honest", plan), _floors(part("grid"), "attack", plan)),
         power=power(over_techniques(part("grid")), ("technique", "mix"), alpha, seed),
         first_alarms=first_alarms(part("grid"), seed),
         held_out=_held_out(part, alpha, seed),
         contaminated=_contaminated(part, alpha, seed),
-        adaptive=power(part("adaptive"), ("tactics", "mix"), alpha, seed, (50, 100, 200)),
+        adaptive=power(_by_tactic(part("adaptive")), ("tactics", "mix"), alpha, seed, (50, 100, 200)),
         comparison=comparison(rows, rivals, alpha, seed),
         discoveries=_discoveries(facts),
         worlds=tuple({name: value for name, value in one.items() if name != "groups"} for one in facts),
@@ -135,6 +138,19 @@ def _ordered(rows: pd.DataFrame, plan: Plan) -> pd.DataFrame:
     place = rows["technique"].map({name: at for at, name in enumerate(plan.techniques)}).fillna(-1)
     order = np.lexsort((-rows["mix"].fillna(0).to_numpy(), place.to_numpy()))
     return rows.iloc[order].reset_index(drop=True)
+
+
+def _floors(rows: pd.DataFrame, name: str, plan: Plan) -> Cell:
+    scored = rows[rows["p_floor"].notna()]
+    hits = (scored["p_floor"] > plan.alpha).to_numpy()
+    rate = rate_of(hits, scored["owner"].to_numpy(), scored["world"].to_numpy(), seed=plan.seed)
+    return Cell({"accounts": name}, rate)
+
+
+def _by_tactic(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of the tactics, each under its short name."""
+    known = [(name, rows[rows["tactics"] == str(tactics)]) for name, tactics in ADAPTIVE]
+    return pd.concat([some.assign(tactics=name) for name, some in known])
 
 
 def _held_out(part: Any, alpha: float, seed: int) -> tuple[Cell, ...]:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from kdguard.errors import InputError
 from kdguard.scoring.suite import Suite
 from kdguard.simulate.evaluation.one_world import Contestants, run_world
@@ -80,6 +82,8 @@ def _claim(folder: Path, digest: str) -> None:
 
 
 def _run_and_save(plan: Plan, world: int, contestants: Contestants, folder: Path) -> str:
-    result = run_world(plan, world, contestants)
+    # One thread a process: linear algebra that spawns its own threads only fights over the cores.
+    with threadpool_limits(1):
+        result = run_world(plan, world, contestants)
     save_world(folder, world, result.rows, result.rivals, result.facts)
     return f"world {world}: {len(result.rows):,} outcomes, {result.facts['seconds']} s"
