@@ -86,11 +86,20 @@ class Detector(abc.ABC):
     neutral, and splitting the rows anywhere never changes a byte of the state.
 
     A detector is abstract or final: subclasses supply `columns`, `observe` and `scores` and override nothing else.
+
+    Attributes:
+        name: Name of the detector.
+        version: Changes with anything that changes a score.
+        outputs: Names of the score columns.
+        resolution: Smallest difference in each output that means something. Where honest accounts all agree, it
+            keeps a single odd request from looking like the rarest thing ever seen.
+        requires: Exchange columns without which the detector abstains.
     """
 
     name: ClassVar[str]
     version: ClassVar[str] = "1"
     outputs: ClassVar[tuple[str, ...]]
+    resolution: ClassVar[tuple[float, ...]]
     requires: ClassVar[tuple[str, ...]] = ("prompt",)
 
     @property
@@ -205,6 +214,11 @@ class Trajectories:
     def take(self, keep: npt.NDArray[Any]) -> Trajectories:
         """Return the rows selected by a mask or index array."""
         return Trajectories(self.subject[keep], self.checkpoint[keep], self.time_us[keep], self.scores[keep])
+
+
+def resolutions(detectors: Sequence[Detector]) -> Floats:
+    """Return the resolution of every score column, in the order of `Trajectories.scores`."""
+    return np.array([value for detector in detectors for value in detector.resolution])
 
 
 def output_names(detectors: Sequence[Detector]) -> tuple[str, ...]:

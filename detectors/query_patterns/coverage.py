@@ -26,6 +26,7 @@ class Coverage(Detector):
 
     name: ClassVar[str] = "coverage"
     outputs: ClassVar[tuple[str, ...]] = ("narrow", "broad")
+    resolution: ClassVar[tuple[float, ...]] = (0.02, 0.05)
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -33,6 +33,7 @@ class Drift(Detector):
     prototypes: npt.NDArray[np.float64] | None = None
     name: ClassVar[str] = "drift"
     outputs: ClassVar[tuple[str, ...]] = ("from_others", "from_own_past")
+    resolution: ClassVar[tuple[float, ...]] = (0.01, 0.01)
 
     @property
     def columns(self) -> tuple[Column, ...]:

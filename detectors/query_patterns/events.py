@@ -36,6 +36,7 @@ class Events(Detector):
 
     name: ClassVar[str] = "events"
     outputs: ClassVar[tuple[str, ...]] = ("probing", "retry", "pivot")
+    resolution: ClassVar[tuple[float, ...]] = (1.0, 0.02, 0.05)
     requires: ClassVar[tuple[str, ...]] = ("status", "model")
 
     @property

@@ -22,6 +22,7 @@ class Harvest(Detector):
 
     name: ClassVar[str] = "harvest"
     outputs: ClassVar[tuple[str, ...]] = ("soft_labels", "single_turn", "output_size")
+    resolution: ClassVar[tuple[float, ...]] = (0.05, 0.05, 0.25)
     requires: ClassVar[tuple[str, ...]] = ("logprobs", "messages", "output_tokens")
 
     @property

@@ -32,6 +32,7 @@ class Novelty(Detector):
     benign: npt.NDArray[np.float64] | None = None
     name: ClassVar[str] = "novelty"
     outputs: ClassVar[tuple[str, ...]] = ("mean", "tail")
+    resolution: ClassVar[tuple[float, ...]] = (0.25, 0.5)
 
     @property
     def columns(self) -> tuple[Column, ...]:

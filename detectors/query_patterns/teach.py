@@ -42,7 +42,9 @@ def rounds(seed: int = SEED) -> Iterator[tuple[Floats, npt.NDArray[np.bool_]]]:
     for at, hidden in enumerate(WRAPPED):
         teaching = simulate(replace(world, owners=500), seed=seed + at, split="fit")
         honest = simulate(replace(world, owners=800), seed=seed + 100 + at, split="calibration")
-        suite = replace(default_suite(), technique=TechniqueClassifier.untrained(leave_out=[hidden]))
+        suite = replace(
+            default_suite(), technique=TechniqueClassifier.untrained(leave_out=[hidden], wordings="fit")
+        )
         baseline = learn_baseline(
             teaching.exchanges + honest.exchanges,
             suite,

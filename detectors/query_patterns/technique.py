@@ -14,6 +14,7 @@ from sklearn.svm import LinearSVC
 
 from kdguard.features.signals import MARGIN_SCALE
 from kdguard.features.text import Words, hash_words, sum_by_text
+from kdguard.simulate.grammar import Half
 from kdguard.simulate.lookalikes import benign_lookalikes
 from kdguard.simulate.techniques import WRAPPED, elicit
 
@@ -42,6 +43,8 @@ class TechniqueClassifier:
         techniques: Names of the techniques, in column order.
         leave_out: Techniques never shown in learning, to measure what happens with new ones.
         languages: Languages of the extraction prompts shown; empty = all.
+        wordings: Which phrases of the simulator's grammars are shown: `both` halves, or the `fit` half to measure
+            what happens with wordings that are new.
     """
 
     weights: npt.NDArray[np.int32]
@@ -49,15 +52,19 @@ class TechniqueClassifier:
     techniques: tuple[str, ...] = WRAPPED
     leave_out: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
+    wordings: Half = "both"
 
     @classmethod
-    def untrained(cls, leave_out: Sequence[str] = (), languages: Sequence[str] = ()) -> TechniqueClassifier:
+    def untrained(
+        cls, leave_out: Sequence[str] = (), languages: Sequence[str] = (), wordings: Half = "both"
+    ) -> TechniqueClassifier:
         """Return a classifier that finds every text ordinary."""
         return cls(
             np.zeros((1 << BUCKET_BITS, len(WRAPPED)), np.int32),
             np.full(len(WRAPPED), -5.0),
             leave_out=tuple(leave_out),
             languages=tuple(languages),
+            wordings=wordings,
         )
 
     def fit(
@@ -89,7 +96,7 @@ class TechniqueClassifier:
         for name in shown:
             for language in self.languages or (None,):
                 count = per_technique // len(self.languages or (None,))
-                texts += elicit(payloads(count), name, rng, split="fit", language=language)
+                texts += elicit(payloads(count), name, rng, split=self.wordings, language=language)
                 labels += [1 + self.techniques.index(name)] * count
         features, label = _presence(hash_words(pa.array(texts, pa.string()))), np.array(labels)
         weights, intercepts = np.zeros_like(self.weights), np.full(len(self.techniques), -20.0)

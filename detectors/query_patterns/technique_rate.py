@@ -26,6 +26,7 @@ class TechniqueRate(Detector):
     clip_nats: float = 6.0
     name: ClassVar[str] = "technique_rate"
     outputs: ClassVar[tuple[str, ...]] = ("mean",)
+    resolution: ClassVar[tuple[float, ...]] = (1.0,)
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -31,6 +31,7 @@ class TemplateConcentration(Detector):
 
     name: ClassVar[str] = "template"
     outputs: ClassVar[tuple[str, ...]] = ("frame", "filling")
+    resolution: ClassVar[tuple[float, ...]] = (0.05, 0.05)
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -27,6 +27,7 @@ class Tempo(Detector):
 
     name: ClassVar[str] = "tempo"
     outputs: ClassVar[tuple[str, ...]] = ("round_the_clock", "even_gaps", "rate")
+    resolution: ClassVar[tuple[float, ...]] = (0.2, 0.2, 0.5)
     requires: ClassVar[tuple[str, ...]] = ("time",)
 
     @property

@@ -72,7 +72,7 @@ class BagOfWords:
             payloads = [honest[at] for at in rng.integers(len(honest), size=_PER_TECHNIQUE)]
             texts += elicit(payloads, technique, rng, split="fit")
             labels += [1] * _PER_TECHNIQUE
-        model = LogisticRegression(C=1.0, max_iter=200, tol=1e-3)
+        model = LogisticRegression(C=10.0, max_iter=300, tol=1e-3)
         model.fit(_scaled(pa.array(texts, pa.string())), labels)
         learnt = BagOfWords(model.coef_[0], float(model.intercept_[0]))
         pooled = learnt.log_odds(benign.prompts.slice(middle))

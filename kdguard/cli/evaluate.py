@@ -28,6 +28,14 @@ def make_suite(leave_out: Sequence[str], languages: Sequence[str]) -> Suite:
     return replace(default_suite(), technique=technique)
 
 
+def make_suite_for_new_wordings(leave_out: Sequence[str], languages: Sequence[str]) -> Suite:
+    """The same, with a classifier that never saw the phrases campaigns are tested with."""
+    from kdguard.detectors.query_patterns.technique import TechniqueClassifier
+
+    technique = TechniqueClassifier.untrained(tuple(leave_out), tuple(languages), "fit")
+    return replace(make_suite(leave_out, languages), technique=technique)
+
+
 def evaluate(
     world: Annotated[str, typer.Option(help="Honest owners: a packaged world or a TOML file.")] = "standard",
     mix_into: Annotated[list[str] | None, typer.Option(help="Your own honest log instead.")] = None,
@@ -37,6 +45,9 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder; an interrupted run goes on from it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, no tables.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all worlds.")] = 0,
+    new_wordings: Annotated[
+        bool, typer.Option(help="Hide from learning the phrases of the campaigns.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 2,
     data: Annotated[Path | None, DATA] = None,
 ) -> None:
@@ -56,7 +67,9 @@ def evaluate(
     if mix_into:
         table = read_accounts(accounts) if accounts else None
         source = evaluation.OwnLog(kdguard.read(mix_into), table, " ".join(mix_into))
-    contestants = evaluation.Contestants(make_suite, source, default_rivals())
+    contestants = evaluation.Contestants(
+        make_suite_for_new_wordings if new_wordings else make_suite, source, default_rivals()
+    )
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kdguard-evaluation-")))
         report = evaluation.run_study(

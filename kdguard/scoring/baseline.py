@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from kdguard.errors import BaselineError
 from kdguard.features.session import Rows
 from kdguard.features.text import Codes, hash_identities, mix
-from kdguard.scan import CHECKPOINTS, Trajectories
+from kdguard.scan import CHECKPOINTS, Trajectories, resolutions
 from kdguard.scoring.facts import UNVERIFIED, Facts, gather
 from kdguard.scoring.groups.learn import learn_groups
 from kdguard.scoring.groups.reference import GroupReference
@@ -33,6 +33,7 @@ MOST_CALIBRATION_OWNERS = 20_000
 FIT_ROWS_PER_ACCOUNT = 300
 SMALLEST_STRATUM = 199
 POOLED = "pooled"
+FUSED_RESOLUTION = 0.2
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,12 @@ def calibrate(suite: Suite, facts: Facts, reference: Profiles, references: Profi
         BaselineError: Fewer owners than the floor of one percent needs.
     """
     usable = len(np.unique(references.trajectories.subject))
-    if usable < references_needed(DESIGN_ALPHA) or len(reference) < FEWEST_REFERENCES:
+    taught = len(np.unique(reference.trajectories.subject))
+    if usable < references_needed(DESIGN_ALPHA) or taught < FEWEST_REFERENCES:
         raise BaselineError(
-            f"a baseline needs at least {references_needed(DESIGN_ALPHA)} calibration owners with "
-            f"{CHECKPOINTS[0]} requests, got {usable}; add more days of traffic"
+            f"a baseline needs at least {references_needed(DESIGN_ALPHA)} calibration owners and "
+            f"{FEWEST_REFERENCES} teaching accounts with {CHECKPOINTS[0]} requests, got {usable} and {taught}; "
+            "add more days of traffic"
         )
     stratum = facts.stratum[np.searchsorted(facts.subject, references.subject)]
     owner = facts.owner[np.searchsorted(facts.subject, references.subject)]
@@ -218,7 +221,8 @@ def calibrate(suite: Suite, facts: Facts, reference: Profiles, references: Profi
     reached = np.isin(references.subject, references.trajectories.subject)
     kind_of = _kinds(stratum[reached])
     weights = suite.weight_vector
-    pooled_scale = fit_scale(reference.trajectories)
+    resolution = resolutions(suite.detectors)
+    pooled_scale = fit_scale(reference.trajectories, resolution=resolution)
     kinds: dict[str, Kind] = {}
     for name in (POOLED, *dict.fromkeys(kind_of.values())):
         strata = [key for key, value in kind_of.items() if value == name]
@@ -227,9 +231,9 @@ def calibrate(suite: Suite, facts: Facts, reference: Profiles, references: Profi
         if name != POOLED:
             teach = _only(teach, reference.subject[np.isin(teaching_stratum, strata)])
             rank_rows = _only(rank_rows, references.subject[np.isin(stratum, strata)])
-        scale = pooled_scale if name == POOLED else fit_scale(teach, pooled_scale)
+        scale = pooled_scale if name == POOLED else fit_scale(teach, pooled_scale, resolution=resolution)
         fallback = None if name == POOLED else kinds[POOLED].fused
-        fused = fit_scale(_fuse(teach, scale, weights), fallback)
+        fused = fit_scale(_fuse(teach, scale, weights), fallback, resolution=FUSED_RESOLUTION)
         kinds[name] = Kind(
             name, scale, fused, _panel(rank_rows, scale, fused, weights, references.subject, owner)
         )

@@ -19,8 +19,8 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint64]
 
-BIN_STARTS = (10, 160, 1280)
-BIN_SHARES = (0.5, 0.3, 0.2)
+BIN_STARTS = (10, 20, 160, 1280)
+BIN_SHARES = (0.1, 0.5, 0.25, 0.15)
 DESIGN_ALPHA = 0.01
 
 
@@ -44,17 +44,18 @@ class VolumeBins:
 def volume_bins(reached: Ints) -> VolumeBins:
     """Merge bins from the heavy end until each holds enough references to carry its share of alpha.
 
+    The first looks, at 10 and 15 requests, stay apart with a small share: scores are noisiest there, and their
+    suprema must not set the threshold for everybody.
+
     Args:
         reached: Index of the last checkpoint each reference reached, shape (r,).
     """
     first = [CHECKPOINTS.index(start) for start in BIN_STARTS]
     share = list(BIN_SHARES)
-    while len(first) > 1 and np.sum(reached >= first[-1]) < references_needed(DESIGN_ALPHA * share[-1]):
+    while len(first) > 2 and np.sum(reached >= first[-1]) < references_needed(DESIGN_ALPHA * share[-1]):
         first.pop()
         spare = share.pop()
         share[-1] += spare
-    if len(first) == 2 and np.sum(reached >= first[0]) < references_needed(DESIGN_ALPHA * share[0]):
-        first, share = first[:1], [1.0]
     return VolumeBins(tuple(first), tuple(share))
 
 

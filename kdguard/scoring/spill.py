@@ -92,7 +92,7 @@ class Spill:
         """
         self.seal()
         with self._connect() as connection:
-            found = connection.execute(
+            found = connection.sql(
                 """
                 SELECT subject, request_id, any_value(technique) AS technique, max(margin) AS margin
                 FROM read_parquet(?) WHERE list_contains(?, subject)
@@ -100,7 +100,7 @@ class Spill:
                 QUALIFY row_number() OVER (PARTITION BY subject ORDER BY max(margin) DESC, request_id) <= ?
                 ORDER BY subject, margin DESC, request_id
                 """,
-                [f"{self.folder}/part-*.parquet", subjects, per_subject],
+                params=[f"{self.folder}/part-*.parquet", subjects, per_subject],
             )
             return cast(pa.Table, found.to_arrow_table())
 
@@ -108,19 +108,19 @@ class Spill:
         """Count requests a day, and those at or above `margin`, for some subjects."""
         self.seal()
         with self._connect() as connection:
-            found = connection.execute(
+            found = connection.sql(
                 """
                 SELECT subject, time_us // 86400000000 AS day, count(*) AS requests,
                        count(*) FILTER (margin >= ?) AS suspicious
                 FROM read_parquet(?) WHERE list_contains(?, subject) AND time_us > 0
                 GROUP BY ALL ORDER BY ALL
                 """,
-                [margin, f"{self.folder}/part-*.parquet", subjects],
+                params=[margin, f"{self.folder}/part-*.parquet", subjects],
             )
             return cast(pa.Table, found.to_arrow_table())
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        return duckdb.connect(config=_settings(self.folder, "query", self.sort_memory_mb))
+        return _connect(self.folder, "query", self.sort_memory_mb)
 
     def close(self) -> None:
         """Remove the folder."""
@@ -144,16 +144,21 @@ def read_in_order(
     if not any(folder.glob("part-*.parquet")):
         return
     query = _IN_ORDER.format(columns=", ".join(SIGNALS.names), partitions=partitions, partition=partition)
-    with duckdb.connect(config=_settings(folder, f"sort-{partition}", sort_memory_mb)) as connection:
+    with _connect(folder, f"sort-{partition}", sort_memory_mb) as connection:
         relation = connection.sql(query, params=[f"{folder}/part-*.parquet"])
         for batch in relation.to_arrow_reader(CHUNK_ROWS):
             yield batch.cast(SIGNALS)
 
 
-def _settings(folder: Path, name: str, memory_mb: int) -> dict[str, str | bool | int | float | list[str]]:
-    return {
-        "memory_limit": f"{max(memory_mb, 128)}MB",
-        "temp_directory": str(folder / name),
-        "threads": 1,
-        "preserve_insertion_order": "false",
-    }
+def _connect(folder: Path, name: str, memory_mb: int) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        config={
+            "memory_limit": f"{max(memory_mb, 128)}MB",
+            "temp_directory": str(folder / name),
+            "threads": 1,
+            "preserve_insertion_order": "false",
+        }
+    )
+    # The bar would go to stdout, among the JSON lines.
+    connection.execute("SET enable_progress_bar = false")
+    return connection

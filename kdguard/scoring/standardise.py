@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 FEWEST_REFERENCES = 30
 FEWEST_OF_A_KIND = 80
 _NORMAL_TENTH = 1.2816  # 90th percentile of the standard normal
-_NARROWEST_TAIL = 0.3
+_NARROWEST_TAIL = 0.5
 _SOFT_CAP = 4.0
 _HALF = 0.3010  # -log10 of one half: the median, and every tie with it
 
@@ -55,7 +55,9 @@ class Scale:
         return np.where(value > _SOFT_CAP, _SOFT_CAP + np.log1p(np.maximum(value - _SOFT_CAP, 0)), value)
 
 
-def fit_scale(trajectories: Trajectories, fallback: Scale | None = None) -> Scale:
+def fit_scale(
+    trajectories: Trajectories, fallback: Scale | None = None, *, resolution: Floats | float = 1e-3
+) -> Scale:
     """Learn a scale from reference trajectories.
 
     A checkpoint that too few references reached (30; 80 where there is a fallback) takes the fallback's values, or
@@ -64,6 +66,7 @@ def fit_scale(trajectories: Trajectories, fallback: Scale | None = None) -> Scal
     Args:
         trajectories: Reference accounts' scores, shape (t, k).
         fallback: Scale of a wider population.
+        resolution: Smallest spread of each output, shape (k,).
 
     Raises:
         ValueError: There is neither a fallback nor a checkpoint with 30 references.
@@ -74,7 +77,7 @@ def fit_scale(trajectories: Trajectories, fallback: Scale | None = None) -> Scal
     for at in range(size):
         scores = trajectories.scores[trajectories.checkpoint == at]
         if len(scores) >= fewest:
-            found: tuple[Floats, ...] = _describe(scores)
+            found: tuple[Floats, ...] = _describe(scores, np.broadcast_to(resolution, width))
         elif fallback is not None:
             found = tuple(getattr(fallback, name)[at] for name in parts)
         elif at > 0:
@@ -88,14 +91,14 @@ def fit_scale(trajectories: Trajectories, fallback: Scale | None = None) -> Scal
     return Scale(**parts)
 
 
-def _describe(scores: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+def _describe(scores: Floats, resolution: Floats) -> tuple[Floats, Floats, Floats, Floats]:
     """Centre, spread, knee and tail of n reference scores, shape (k,) each."""
     enough = (~np.isnan(scores)).sum(axis=0) >= FEWEST_REFERENCES // 2
     filled = np.where(enough[None, :], scores, 0.0)
     low, centre, high = np.nanquantile(filled, [0.1, 0.5, 0.9], axis=0)
     spread = np.maximum(high - centre, centre - low) / _NORMAL_TENTH
     # Where nine tenths of the references agree exactly, a fifth of the overall deviation stands in for the spread.
-    spread = np.maximum(spread, np.maximum(0.2 * np.nanstd(filled, axis=0), 1e-3 * (1 + np.abs(centre))))
+    spread = np.maximum(spread, np.maximum(0.2 * np.nanstd(filled, axis=0), resolution))
     deviation = (filled - centre) / spread
     knee = np.nanquantile(deviation, 0.9, axis=0)
     beyond = np.where(deviation > knee, deviation - knee, np.nan)

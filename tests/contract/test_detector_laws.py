@@ -66,6 +66,7 @@ def test_scores_name_every_output_and_survive_nobody(detector: Detector) -> None
     scores = detector.scores(state)
     assert scores.shape == (3, len(detector.outputs))
     assert not np.isinf(scores).any()
+    assert len(detector.resolution) == len(detector.outputs)
     for output in detector.outputs:
         assert detector.explain(output, 0.5)
 

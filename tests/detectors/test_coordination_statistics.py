@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +23,23 @@ DAY_US = 86_400_000_000
 def half(group: list[int], unit: list[int], **columns: object) -> HalfOne:
     """Rows of groups; columns not given are empty."""
     n = len(group)
-    values = {}
+    values: dict[str, Any] = {}
     for item in fields(Rows):
         if item.name == "signs":
             values[item.name] = np.zeros((n, 16), np.uint8)
         elif item.name in {"has_text"}:
             values[item.name] = np.ones(n, np.bool_)
-        elif item.name in {"head", "tail", "text", "system", "subject", "network", "key", "tls", "user_agent"}:
+        elif item.name in {
+            "head",
+            "tail",
+            "text",
+            "system",
+            "subject",
+            "network",
+            "key",
+            "tls",
+            "user_agent",
+        }:
             values[item.name] = np.zeros(n, np.uint64)
         else:
             values[item.name] = np.zeros(n, np.int64)
@@ -99,7 +110,11 @@ def test_common_bursts_stand_out_of_shifted_days_and_common_hours_do_not() -> No
     bursts = rng.integers(0, 30, 12) * DAY_US + rng.integers(0, DAY_US, 12)
     together = bursts[rng.integers(12, size=600)] + rng.integers(0, 30_000_000, 600)
     office = rng.integers(0, 30, 600) * DAY_US + 9 * 3_600_000_000 + rng.integers(0, 3_600_000_000, 600)
-    both = half([0] * 600 + [1] * 600, [*owners, *owners], time_us=np.concatenate([together, office]) + DAY_US * 20_000)
+    both = half(
+        [0] * 600 + [1] * 600,
+        [*owners, *owners],
+        time_us=np.concatenate([together, office]) + DAY_US * 20_000,
+    )
     measured = Synchrony().measure(both)
     assert measured[0] > 3.0
     assert abs(measured[1]) < 0.7

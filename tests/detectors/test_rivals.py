@@ -71,7 +71,9 @@ def test_first_requests_leave_out_accounts_with_fewer() -> None:
 
 def test_prada_distances_follow_the_growing_set(rng: np.random.Generator) -> None:
     vectors = rng.standard_normal((60, 5)).astype(np.float32)
-    members, inside, threshold, expected = [0], [], 0.0, []
+    members, threshold = [0], 0.0
+    inside: list[float] = []
+    expected: list[float] = []
     for at in range(1, len(vectors)):
         nearest = min(float(np.linalg.norm(vectors[at] - vectors[other])) for other in members)
         expected.append(nearest)

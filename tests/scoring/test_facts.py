@@ -11,7 +11,7 @@ from kdguard.features.text import hash_identities
 from kdguard.scoring.facts import accounts_table, gather, read_accounts
 
 
-def facts_of(frame: pd.DataFrame, ids: list[str]):  # noqa: ANN201
+def facts_of(frame: pd.DataFrame, ids: list[str]):
     return gather(np.array(ids, dtype=object), np.zeros(len(ids), np.uint64), accounts_table(frame))
 
 

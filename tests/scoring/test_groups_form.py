@@ -17,7 +17,9 @@ from kdguard.scoring.groups.ties import Pairs
 
 def rarity(counts: list[int], owners: int = 1000) -> Rarity:
     codes = {"head": np.arange(1, len(counts) + 1, dtype=np.uint64)}
-    return Rarity(owners, codes, {"head": np.array(counts)}, np.zeros((0, 13)), LEVELS.copy(), LEVELS.copy())
+    return Rarity(
+        owners, codes, {"head": np.array(counts)}, np.zeros((0, 13)), *(np.asarray(LEVELS, np.float64),) * 2
+    )
 
 
 def reference(score: np.ndarray, *, owner: int = 0) -> GroupReference:
@@ -85,8 +87,8 @@ def test_p_values_of_exchangeable_groups_are_valid() -> None:
     rng = np.random.default_rng(3)
     hits = trials = 0
     for _ in range(400):
-        ranks = reference(rng.normal(size=39), owner=10_000).rank(
-            rng.normal(size=5), np.full(5, 5), np.ones(5, np.bool_), [np.array([7], np.uint64)] * 5, 200
+        ranks = reference(5 + rng.normal(size=39), owner=10_000).rank(
+            5 + rng.normal(size=5), np.full(5, 5), np.ones(5, np.bool_), [np.array([7], np.uint64)] * 5, 200
         )
         hits += int((ranks.p_value <= 0.05).sum())
         trials += 5
@@ -129,9 +131,7 @@ def test_a_log_is_judged_by_groups_from_logs_of_its_size() -> None:
 def test_selection_spends_no_more_than_the_rate() -> None:
     assert sum(SHARES.values()) == pytest.approx(1.0)
     rng = np.random.default_rng(4)
-    false_logs = sum(
-        select(rng.uniform(size=30), rng.uniform(size=30) < 0.5, 0.1).any() for _ in range(2000)
-    )
+    false_logs = sum(select(rng.uniform(size=30), rng.uniform(size=30) < 0.5, 0.1).any() for _ in range(2000))
     assert binomtest(int(false_logs), 2000, 0.1, alternative="greater").pvalue > 1e-6
     assert false_logs > 0
 

@@ -166,7 +166,7 @@ def test_owners_are_never_on_both_sides_of_a_baseline() -> None:
 
 def test_too_small_a_baseline_is_refused() -> None:
     month = month_with_thieves()
-    with pytest.raises(BaselineError, match="needs at least 99 calibration owners"):
+    with pytest.raises(BaselineError, match="needs at least 99 calibration owners and 30 teaching accounts"):
         learn_baseline(month.exchanges[:1], default_suite(), accounts=month.accounts)
 
 

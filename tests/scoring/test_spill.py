@@ -21,7 +21,7 @@ class Ordinary:
 ENCODER = Encoder(Ordinary(), Embedding(), Familiarity())
 
 
-def signals(rows: list[dict]) -> pa.RecordBatch:  # noqa: ANN001
+def signals(rows: list[dict]) -> pa.RecordBatch:
     return ENCODER.encode(from_rows(rows))
 
 

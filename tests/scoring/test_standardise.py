@@ -34,6 +34,8 @@ def test_a_value_that_everybody_has_is_not_rare() -> None:
     scale = fit_scale(rows(np.zeros((200, 1))))
     assert scale.rarity(rows(np.zeros((3, 1)))).max() < 0.31
     assert scale.rarity(rows(np.ones((3, 1)))).min() > 1
+    coarse = fit_scale(rows(np.zeros((200, 1))), resolution=np.array([1.0]))
+    assert coarse.rarity(rows(np.ones((3, 1)))).max() < scale.rarity(rows(np.ones((3, 1)))).min()
 
 
 def test_checkpoints_with_few_references_borrow(rng: np.random.Generator) -> None:

@@ -82,16 +82,8 @@ def quick_suite(leave_out: Sequence[str], languages: Sequence[str]) -> Suite:
 def outcome(n: int, **columns: Any) -> pd.DataFrame:
     frame = pd.DataFrame({"world": [0] * n, "account_id": [f"a{at}" for at in range(n)]})
     frame["owner"] = frame["campaign_id"] = frame["account_id"]
-    for name, value in {
-        "stratum": "chat",
-        "workload": "w",
-        "country": "XX",
-        "requests": 50,
-        "mix": 1.0,
-    }.items():
-        frame[name] = value
-    frame["p_pooled"] = 0.5
-    return frame.assign(**columns)
+    fixed: dict[str, Any] = {"stratum": "chat", "workload": "w", "country": "XX", "requests": 50, "mix": 1.0}
+    return frame.assign(p_pooled=0.5, **fixed).assign(**columns)
 
 
 def test_rates_resample_owners_and_worlds_not_accounts() -> None:
@@ -250,6 +242,7 @@ def test_own_log_splits_owners_and_hides_attacks_in_its_own_accounts() -> None:
     changed = rows["prompt"].to_numpy() != known.reindex(rows["request_id"]).to_numpy()
     share = pd.Series(changed).groupby(rows["account_id"].to_numpy()).mean()
     assert share.between(0.15, 0.3).all()
+    assert attacks.accounts is not None
     hosts = attacks.accounts.to_pandas().set_index("account_id").loc[attacks.labels.index]
     assert hosts[["org_id", "payment_hash"]].isna().all(axis=None)
 
@@ -264,7 +257,7 @@ def test_conversations_hold_the_first_requests_in_order() -> None:
     simulated = simulate(campaign_world(technique="cot_elicit", accounts=4, requests=30), seed=2)
     found = converse(Traffic.of(simulated), 10, 0)
     table = simulated.table().to_pandas()
-    assert sorted(found.account_id) == sorted(simulated.accounts["account_id"].to_pylist())
+    assert sorted(found.account_id) == sorted(map(str, simulated.accounts["account_id"].to_pylist()))
     for at, name in enumerate(found.account_id):
         own = table[table["account_id"] == name].sort_values(["time", "request_id"])["prompt"].tolist()[:10]
         assert found.prompts.to_pylist()[found.indptr[at] : found.indptr[at + 1]] == own

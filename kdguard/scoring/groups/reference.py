@@ -33,6 +33,8 @@ Floats = npt.NDArray[np.float64]
 
 ENOUGH_GROUPS = 99
 _FEWEST_FOR_TAIL = 9
+LEAST_SCORE = 1.0
+"""Below this a group shows next to nothing and gets p = 1, however little honest groups show."""
 LEAST_TAIL = 1.0
 """Smallest mean of the tail: one doubling of the owners that are alike."""
 _NEAR = 1.1
@@ -125,6 +127,8 @@ class GroupReference:
         floor = max(1.0 / (len(part) + 1.0) for part in (peers, drawn) if len(part) or part is peers)
         if np.isnan(score):
             return np.nan, np.nan, floor, len(peers)
+        if score < LEAST_SCORE:
+            return 1.0, 1.0, floor, len(peers)
         exact = _rank(peers, score)
         extended = _extended(np.sort(self.score[usable & (distance <= _NEAR)]), score)
         if len(drawn):

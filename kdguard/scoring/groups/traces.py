@@ -63,6 +63,7 @@ class Traces:
                 "preserve_insertion_order": "false",
             }
         )
+        self._connection.execute("SET enable_progress_bar = false")
         self._fill("every_account", {"subject": facts.subject, "owner": facts.owner})
         parts = [str(part) for folder in folders for part in sorted(folder.glob("part-*.parquet"))]
         if not parts:

@@ -78,7 +78,7 @@ class Plan:
     worlds: int = 2
     seed: int = 0
     world: str = "standard"
-    teaching_owners: int = 600
+    teaching_owners: int = 1_500
     calibration_owners: int = 2_400
     test_owners: int = 1_000
     shifted_owners: int = 300

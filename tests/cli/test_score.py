@@ -1,0 +1,158 @@
+"""The promises of the command line, kept through real processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pyarrow as pa
+import pytest
+
+from kdguard.scoring.store import save_baseline
+from kdguard.simulate.write import write
+from tests.scoring.worlds import month_with_thieves, small_baseline
+
+
+def kdguard(*arguments: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([sys.executable, "-m", "kdguard", *arguments], input=stdin, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A log, an accounts table and a baseline, as a user has them."""
+    out = tmp_path_factory.mktemp("provider")
+    write(month_with_thieves(), out, seed=13, world_digest="test", split="test")
+    save_baseline(small_baseline(), out / "baseline.safetensors")
+    return out
+
+
+@pytest.fixture(scope="module")
+def scored(folder: Path) -> subprocess.CompletedProcess[bytes]:
+    return kdguard(
+        "score", str(folder / "log.jsonl"), "--accounts", str(folder / "accounts.csv"),
+        "--baseline", str(folder / "baseline.safetensors"), "--json", "--report", str(folder / "report.html"),
+        "--ocsf", str(folder / "ocsf.jsonl"),
+    )  # fmt: skip
+
+
+def test_json_has_one_verdict_a_line_and_a_summary_last(scored: subprocess.CompletedProcess[bytes]) -> None:
+    assert scored.returncode in {0, 1}, scored.stderr.decode()
+    lines = [json.loads(line) for line in scored.stdout.splitlines()]
+    assert set(lines[-1]) == {"summary"}
+    assert {"accounts", "owners", "expected_innocent_reviews"} <= set(lines[-1]["summary"])
+    keys = set(
+        ["subject", "decision", "p_value", "p_pooled", "p_floor", "score", "requests", "first_alarm", "stratum", "calibration_size", "guarantee_state", "permitted", "abstain_reason", "clusters", "evidence", "techniques", "baseline_digest"]
+    )
+    for line in lines[:-1]:
+        assert set(line) == keys
+        assert line["subject"]["kind"] in {"account", "cluster"}
+    flagged = any(line["decision"] == "flag" for line in lines[:-1])
+    assert scored.returncode == int(flagged)
+
+
+def test_report_and_ocsf_are_written(scored: subprocess.CompletedProcess[bytes], folder: Path) -> None:
+    assert scored.returncode in {0, 1}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.lower().startswith("<!doctype html>")
+    events = [json.loads(line) for line in (folder / "ocsf.jsonl").read_text().splitlines()]
+    assert events
+    assert {event["class_uid"] for event in events} == {2004}
+
+
+def test_parquet_and_jsonl_give_the_same_verdicts(
+    scored: subprocess.CompletedProcess[bytes], folder: Path
+) -> None:
+    converted = kdguard("convert", str(folder / "log.jsonl"), "--to", str(folder / "again.parquet"))
+    assert converted.returncode == 0, converted.stderr.decode()
+    again = kdguard(
+        "score", str(folder / "again.parquet"), "--accounts", str(folder / "accounts.csv"),
+        "--baseline", str(folder / "baseline.safetensors"), "--json",
+    )  # fmt: skip
+    assert again.stdout.splitlines()[:-1] == scored.stdout.splitlines()[:-1]
+
+
+def test_a_log_on_standard_input_and_unreadable_lines(folder: Path) -> None:
+    good = (folder / "log.jsonl").read_bytes().splitlines()[:400]
+    log = b"\n".join([*good[:200], b'{"broken": ', *good[200:]]) + b"\n"
+    rejects = folder / "rejects.jsonl"
+    done = kdguard(
+        "score", "-", "--format", "jsonl", "--baseline", str(folder / "baseline.safetensors"), "--json",
+        "--rejects", str(rejects), stdin=log,
+    )  # fmt: skip
+    assert done.returncode in {0, 1}, done.stderr.decode()
+    summary = json.loads(done.stdout.splitlines()[-1])["summary"]
+    assert summary["exchanges"] == 400
+    assert summary["rejected_lines"] == 1
+    assert json.loads(rejects.read_text())["line"] == 201
+    assert b"1 lines could not be read" in done.stderr
+
+
+def test_without_a_baseline_nothing_goes_beyond_review(folder: Path) -> None:
+    done = kdguard("score", str(folder / "log.jsonl"), "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    lines = [json.loads(line) for line in done.stdout.splitlines()[:-1]]
+    assert {line["guarantee_state"] for line in lines} == {"uncalibrated"}
+    assert "flag" not in {line["decision"] for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", b"empty"), (b"\x00\xff\xfejunk\n" * 9, b""), (b'{"no": "account"}\n', b"")],
+    ids=["empty", "junk", "nothing to read"],
+)
+def test_a_file_with_no_readable_line_is_an_error(tmp_path: Path, content: bytes, said: bytes) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(content)
+    done = kdguard("score", str(path), "--format", "jsonl")
+    if content.startswith(b"{"):
+        assert done.returncode == 0
+    else:
+        assert done.returncode == 2
+        assert b"log.jsonl" in done.stderr
+        assert said in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_an_internal_error_shows_no_prompt(folder: Path) -> None:
+    done = kdguard("score", str(folder / "log.jsonl"), "--baseline", str(folder / "accounts.csv"))
+    assert done.returncode == 2
+    assert b"kdguard baseline" in done.stderr
+
+
+def test_one_account_with_very_many_requests_and_many_accounts_with_one(tmp_path: Path, folder: Path) -> None:
+    """A small stand-in for the sizes of the issue: the code path is the same, `make bench` has the large ones."""
+    path = tmp_path / "log.jsonl"
+    with path.open("wb") as out:
+        for at in range(30_000):
+            account = "whale" if at % 2 else f"minnow-{at}"
+            row = {
+                "request_id": f"r{at}",
+                "time": 1_790_000_000 + at,
+                "account_id": account,
+                "prompt": f"hello {at % 97}",
+            }
+            out.write(orjson.dumps(row) + b"\n")
+    done = kdguard("score", str(path), "--baseline", str(folder / "baseline.safetensors"), "--json")
+    assert done.returncode in {0, 1}, done.stderr.decode()
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert lines[-1]["summary"]["accounts"] == 15_001
+    assert lines[-1]["summary"]["decisions"]["abstain"] == 15_000
+    whale = next(line for line in lines[:-1] if line["subject"]["id"] == "whale")
+    assert whale["requests"] == 15_000
+
+
+def test_help_lists_the_promised_commands() -> None:
+    said = kdguard("--help").stdout.decode()
+    assert all(
+        name in said for name in ("demo", "inspect", "baseline", "score", "convert", "simulate", "evaluate")
+    )
+
+
+def test_simulated_logs_read_back(folder: Path) -> None:
+    table = pa.Table.from_batches(month_with_thieves().exchanges)
+    done = kdguard("inspect", str(folder / "log.jsonl"), "--json")
+    assert done.returncode == 0, done.stderr.decode()
+    assert str(table.num_rows) in done.stdout.decode()
