@@ -36,7 +36,7 @@ class MixtureTail(Detector):
     technique_rates: npt.NDArray[np.float64] | None = None
     name: ClassVar[str] = "mixture_tail"
     outputs: ClassVar[tuple[str, ...]] = ("contamination", "focus")
-    resolution: ClassVar[tuple[float, ...]] = (1.0, 1.0)
+    resolution: ClassVar[tuple[float, ...]] = (0.5, 0.5)
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -21,7 +21,7 @@ from kdguard.simulate.techniques import WRAPPED, elicit
 BUCKET_BITS = 19
 EDGE_WORDS = 40
 _CODES = 3
-_WEIGHT_SCALE = 1024
+_WEIGHT_SCALE = 512
 _PENALTY = 3.0
 _ASIDE = 0.2
 
@@ -38,7 +38,7 @@ class TechniqueClassifier:
     subject matter cannot give the class away, and honest look-alikes are among the negatives.
 
     Attributes:
-        weights: Weight of each bucket for each technique, log-odds x 1024, shape (2^19, k), int32.
+        weights: Weight of each bucket for each technique, log-odds x 512, shape (2^19, k), int32.
         intercepts: Log-odds of an empty text, nats, shape (k,).
         techniques: Names of the techniques, in column order.
         leave_out: Techniques never shown in learning, to measure what happens with new ones.
@@ -135,7 +135,7 @@ def _log_odds(
 
 
 def _edges(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Buckets of words, stems and word pairs near either end of each text: instructions stand before or after the matter.
+    """Buckets of words, stems and word pairs near the ends of each text: instructions stand before or after.
 
     Returns:
         Buckets, and where each text's begin, shape (n + 1,).

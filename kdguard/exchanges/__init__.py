@@ -1,0 +1,1 @@
+"""The one record that both flows share, and its Parquet store."""

@@ -51,9 +51,8 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("key", pa.uint64()),
     pa.field("session", pa.uint64()),
     pa.field("org", pa.uint64()),
-    (
-        "half",
-        pa.bool_(),
+    pa.field(
+        "half", pa.bool_()
     ),  # keyed half of the account's sessions: groups form on one, are tested on the other
 ]
 

@@ -361,12 +361,12 @@ def _sample_prompts(
 
 
 def _drawn(batch: pa.RecordBatch, column: str, draw: Codes) -> pd.DataFrame:
-    full = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(batch.column(column)), ""), False)
-    keep = full.to_numpy(zero_copy_only=False)
+    texts = pd.Series(batch.column(column).to_pylist(), dtype=object)
+    keep = texts.map(lambda text: bool(text and text.strip())).to_numpy(dtype=np.bool_)
     rows = {
         "subject": hash_identities(batch.column("account_id"))[keep],
         "draw": draw[keep],
-        "text": pd.Series(batch.column(column).filter(full).to_pylist(), dtype=object),
+        "text": texts[keep].to_numpy(),
         "column": column,
     }
     return pd.DataFrame(rows)

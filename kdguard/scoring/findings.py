@@ -62,7 +62,8 @@ def conclude(
     selected |= np.isin(names, list(groups.certain))
     decisions = [
         at_least_review(
-            decide(float(p), bool(chosen), bool(permitted), state, policy.alpha), bool(groups.clusters.get(name))
+            decide(float(p), bool(chosen), bool(permitted), state, policy.alpha),
+            bool(groups.clusters.get(name)),
         )
         for p, chosen, permitted, name in zip(scores.p_value, selected, facts.permitted, names, strict=True)
     ]
@@ -100,7 +101,9 @@ def _groups(
     members = [group.members for group in found.reported()]
     exhibits = _exhibits(spill, np.unique(np.concatenate(members)).tolist() if members else [])
     requests = scores.profiles.requests
-    return conclude_groups(found, scores.facts, requests, baseline, state, exhibits, CLUSTER_IDS, policy.alpha)
+    return conclude_groups(
+        found, scores.facts, requests, baseline, state, exhibits, CLUSTER_IDS, policy.alpha
+    )
 
 
 def guarantee_state(scores: AccountScores, baseline: Baseline) -> GuaranteeState:

@@ -36,8 +36,7 @@ def figures(
         "score_distribution": _distribution(findings, scores, baseline, alpha),
         "calibration": {"strata": _curves(scores)},
         "contributions": {"detectors": _contributions(baseline)},
-        "timeline": _timeline(findings, scores, spill),
-    }
+    } | _timeline(findings, scores, spill)
 
 
 def _distribution(
@@ -137,4 +136,4 @@ def _timeline(findings: Findings, scores: AccountScores, spill: Spill) -> dict[s
             | ({"first_alarm": alarm} if alarm else {})
         )
     start = datetime.fromtimestamp(first * 86_400, UTC).isoformat().replace("+00:00", "Z")
-    return {"unit": "day", "start": start, "accounts": accounts}
+    return {"timeline": {"unit": "day", "start": start, "accounts": accounts}}

@@ -28,12 +28,15 @@ class Scale:
         spread: Width of the wider side of the middle four fifths, in normal standard deviations, shape (c, k).
         knee: 90th percentile of the score in units of the spread, shape (c, k).
         tail: Mean excess over the knee, in units of the spread, shape (c, k).
+        beyond: -log10 of the share of references above the knee, at least 1: where honest accounts nearly all agree,
+            far fewer than a tenth are above. Shape (c, k).
     """
 
     centre: Floats
     spread: Floats
     knee: Floats
     tail: Floats
+    beyond: Floats
 
     def deviation(self, trajectories: Trajectories) -> Floats:
         """Return scores in units of the spread above the median, shape (t, k)."""
@@ -48,9 +51,13 @@ class Scale:
         it counts logarithmically. These numbers order accounts; p-values come from ranking, never from this fit.
         """
         deviation, knee = self.deviation(trajectories), self.knee[trajectories.checkpoint]
-        beyond = (deviation - knee) / self.tail[trajectories.checkpoint] / np.log(10)
+        excess = (deviation - knee) / self.tail[trajectories.checkpoint] / np.log(10)
         rise = np.clip(deviation / np.maximum(knee, 1e-9), 0, 1)
-        value = np.where(beyond > 0, 1 + beyond, _HALF + (1 - _HALF) * np.where(knee > 1e-9, rise, 0))
+        value = np.where(
+            excess > 0,
+            self.beyond[trajectories.checkpoint] + excess,
+            _HALF + (1 - _HALF) * np.where(knee > 1e-9, rise, 0),
+        )
         value = np.where(deviation < 0, 0, np.nan_to_num(value, nan=0.0))
         return np.where(value > _SOFT_CAP, _SOFT_CAP + np.log1p(np.maximum(value - _SOFT_CAP, 0)), value)
 
@@ -91,8 +98,8 @@ def fit_scale(
     return Scale(**parts)
 
 
-def _describe(scores: Floats, resolution: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Centre, spread, knee and tail of n reference scores, shape (k,) each."""
+def _describe(scores: Floats, resolution: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Centre, spread, knee, tail and share beyond of n reference scores, shape (k,) each."""
     enough = (~np.isnan(scores)).sum(axis=0) >= FEWEST_REFERENCES // 2
     filled = np.where(enough[None, :], scores, 0.0)
     low, centre, high = np.nanquantile(filled, [0.1, 0.5, 0.9], axis=0)
@@ -101,10 +108,11 @@ def _describe(scores: Floats, resolution: Floats) -> tuple[Floats, Floats, Float
     spread = np.maximum(spread, np.maximum(0.2 * np.nanstd(filled, axis=0), resolution))
     deviation = (filled - centre) / spread
     knee = np.nanquantile(deviation, 0.9, axis=0)
-    beyond = np.where(deviation > knee, deviation - knee, np.nan)
-    count = np.sum(~np.isnan(beyond), axis=0)
-    tail = np.nansum(beyond, axis=0) / np.maximum(count, 1)
-    return centre, spread, knee, np.maximum(tail, _NARROWEST_TAIL)
+    excess = np.where(deviation > knee, deviation - knee, np.nan)
+    count = np.sum(~np.isnan(excess), axis=0)
+    tail = np.nansum(excess, axis=0) / np.maximum(count, 1)
+    beyond = np.maximum(-np.log10((count + 1) / (len(scores) + 1)), 1.0)
+    return centre, spread, knee, np.maximum(tail, _NARROWEST_TAIL), beyond
 
 
 _KAPPA = 0.25

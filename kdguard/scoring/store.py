@@ -20,6 +20,7 @@ from kdguard.features.familiarity import Familiarity
 from kdguard.scan import Detector
 from kdguard.scoring.baseline import Baseline, Kind
 from kdguard.scoring.groups.store import from_arrays, to_arrays
+from kdguard.scoring.packing import pack, unpack
 from kdguard.scoring.ranking import Panel, VolumeBins
 from kdguard.scoring.standardise import Scale
 from kdguard.scoring.suite import Suite
@@ -54,7 +55,7 @@ def load_baseline(path: Path, suite: Suite, *, shipped: bool = False) -> Baselin
         content = path.read_bytes()
         with safe_open(path, framework="numpy") as opened:
             header = json.loads((opened.metadata() or {})["kdguard"])
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            stored = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise BaselineError(
             f"{path}: no such baseline; make one with `kdguard baseline LOG --out {path}`"
@@ -62,6 +63,7 @@ def load_baseline(path: Path, suite: Suite, *, shipped: bool = False) -> Baselin
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise BaselineError(f"{path}: must be a file written by `kdguard baseline`, got: {error}") from error
     _check(path, header, suite)
+    arrays = unpack(stored, header["packed"])
     learnt = _read_suite(suite, header, arrays)
     return Baseline(
         suite=learnt,
@@ -108,7 +110,8 @@ def _to_bytes(baseline: Baseline) -> bytes:
     if baseline.groups is not None:
         group_arrays, header["groups"] = to_arrays(baseline.groups)
         arrays |= group_arrays
-    contiguous = {name: np.ascontiguousarray(value) for name, value in sorted(arrays.items())}
+    packed, header["packed"] = pack(arrays)
+    contiguous = {name: np.ascontiguousarray(value) for name, value in sorted(packed.items())}
     return save(contiguous, metadata={"kdguard": json.dumps(header, sort_keys=True)})
 
 

@@ -99,8 +99,11 @@ def _share(count: int, share: float) -> int:
 def _half(options: tuple[str, ...], offset: int) -> tuple[str, ...]:
     if len(options) < 2:
         return options
-    ranked = sorted(options, key=lambda text: hashlib.blake2b(text.encode(), digest_size=8, person=b"halves-2").digest())
-    return tuple(ranked[offset::2])
+    return tuple(sorted(options, key=_draw)[offset::2])
+
+
+def _draw(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=8, person=b"halves-2").digest()
 
 
 @functools.cache

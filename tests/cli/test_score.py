@@ -44,7 +44,25 @@ def test_json_has_one_verdict_a_line_and_a_summary_last(scored: subprocess.Compl
     assert set(lines[-1]) == {"summary"}
     assert {"accounts", "owners", "expected_innocent_reviews"} <= set(lines[-1]["summary"])
     keys = set(
-        ["subject", "decision", "p_value", "p_pooled", "p_floor", "score", "requests", "first_alarm", "stratum", "calibration_size", "guarantee_state", "permitted", "abstain_reason", "clusters", "evidence", "techniques", "baseline_digest"]
+        [
+            "subject",
+            "decision",
+            "p_value",
+            "p_pooled",
+            "p_floor",
+            "score",
+            "requests",
+            "first_alarm",
+            "stratum",
+            "calibration_size",
+            "guarantee_state",
+            "permitted",
+            "abstain_reason",
+            "clusters",
+            "evidence",
+            "techniques",
+            "baseline_digest",
+        ]
     )
     for line in lines[:-1]:
         assert set(line) == keys

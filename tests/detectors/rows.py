@@ -16,7 +16,18 @@ def random_rows(seed: int, accounts: int, requests: int) -> Rows:
     ordinal = np.tile(np.arange(requests), accounts)
     codes = {
         name: rng.integers(0, 6, size).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        for name in "head tail text system model network user_agent tls key session".split()
+        for name in [
+            "head",
+            "tail",
+            "text",
+            "system",
+            "model",
+            "network",
+            "user_agent",
+            "tls",
+            "key",
+            "session",
+        ]
     }
     time_us = np.sort(rng.integers(0, 10**13, size).reshape(accounts, requests), axis=1).reshape(-1)
     gap_us = np.where(ordinal == 0, -1, np.diff(time_us, prepend=0))

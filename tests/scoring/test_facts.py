@@ -8,10 +8,10 @@ import pytest
 
 from kdguard.errors import AccountsError
 from kdguard.features.text import hash_identities
-from kdguard.scoring.facts import accounts_table, gather, read_accounts
+from kdguard.scoring.facts import Facts, accounts_table, gather, read_accounts
 
 
-def facts_of(frame: pd.DataFrame, ids: list[str]):
+def facts_of(frame: pd.DataFrame, ids: list[str]) -> Facts:
     return gather(np.array(ids, dtype=object), np.zeros(len(ids), np.uint64), accounts_table(frame))
 
 

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from kdguard.exchanges.schema import from_rows
@@ -14,18 +17,18 @@ from kdguard.scoring.spill import Spill, read_in_order
 class Ordinary:
     """A technique model that finds everything ordinary."""
 
-    def margins(self, words: Words) -> np.ndarray:
+    def margins(self, words: Words) -> npt.NDArray[np.int32]:
         return np.full((len(words.indptr) - 1, 2), -100, np.int32)
 
 
 ENCODER = Encoder(Ordinary(), Embedding(), Familiarity())
 
 
-def signals(rows: list[dict]) -> pa.RecordBatch:
+def signals(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return ENCODER.encode(from_rows(rows))
 
 
-def exchange(account: str | None, request: str, time: int, prompt: str = "hello") -> dict:
+def exchange(account: str | None, request: str, time: int, prompt: str = "hello") -> dict[str, Any]:
     return {"request_id": request, "choice": 0, "time": time, "account_id": account, "prompt": prompt}
 
 
@@ -36,7 +39,7 @@ def test_rows_come_back_by_account_and_time_once_each() -> None:
         spill.write(signals(rows[:20]))
         spill.seal()
         table = pa.Table.from_batches(list(read_in_order(spill.folder)))
-    assert sorted(table["request_id"].to_pylist()) == sorted(f"r{i}" for i in range(30))
+    assert sorted(map(str, table["request_id"].to_pylist())) == sorted(f"r{i}" for i in range(30))
     pairs = list(zip(table["subject"].to_pylist(), table["time_us"].to_pylist(), strict=True))
     assert pairs == sorted(pairs)
 
