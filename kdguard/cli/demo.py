@@ -14,7 +14,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the log, the baseline and the report.")] = Path(
         "demo"
     ),
-    owners: Annotated[int, typer.Option(min=600, help="Honest owners to learn from.")] = 900,
+    owners: Annotated[int, typer.Option(min=600, help="Honest owners to learn from.")] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the simulated traffic.")] = 0,
 ) -> None:
     """Simulate an honest month and a month with thieves, learn from the first, score the second."""

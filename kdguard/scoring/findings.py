@@ -219,7 +219,7 @@ def _evidence(
                 detector=names[column],
                 version=detector.version,
                 subject=str(scores.facts.account_id[at]),
-                guarantee=Guarantee.DESCRIPTIVE,
+                guarantee=Guarantee.CONFORMAL,
                 score=round(raw, 6),
                 n=int(scores.profiles.requests[at]),
                 contribution=round(float(contributions[column]), 6),
