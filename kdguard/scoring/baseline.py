@@ -7,17 +7,17 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kdguard.errors import BaselineError
 from kdguard.features.session import Rows
-from kdguard.features.text import Codes, hash_identities, mix
+from kdguard.features.text import Codes, mix
 from kdguard.scan import CHECKPOINTS, Trajectories, resolutions
-from kdguard.scoring.facts import UNVERIFIED, Facts, gather
+from kdguard.scoring.facts import UNVERIFIED, Facts
 from kdguard.scoring.groups.learn import learn_groups
 from kdguard.scoring.groups.reference import GroupReference
+from kdguard.scoring.passes import accounts_seen, sample_prompts
 from kdguard.scoring.pipeline import Profiles, fold, in_order
 from kdguard.scoring.ranking import DESIGN_ALPHA, Panel, suprema, volume_bins
 from kdguard.scoring.spill import Spill
@@ -25,9 +25,6 @@ from kdguard.scoring.standardise import FEWEST_REFERENCES, Scale, contributions,
 from kdguard.scoring.suite import Suite
 from kdguard.stats.conformal import references_needed
 
-SAMPLE_PROMPTS = 30_000
-PROMPTS_PER_ACCOUNT = 20
-SYSTEMS_PER_ACCOUNT = 3
 MOST_REFERENCE_OWNERS = 4_000
 MOST_CALIBRATION_OWNERS = 20_000
 FIT_ROWS_PER_ACCOUNT = 300
@@ -119,10 +116,10 @@ def learn_baseline(
     Raises:
         BaselineError: There are too few owners for any claim.
     """
-    facts = _accounts_seen(exchanges, accounts, exclude)
+    facts = accounts_seen(exchanges, accounts, exclude)
     teaching, calibration = split_owners(facts, seed, teachers)
     prompting = teaching & (mix(facts.owner ^ np.uint64(seed)) % np.uint64(4) != 0)
-    prompts = _sample_prompts(exchanges, facts.account_id[prompting], seed)
+    prompts = sample_prompts(exchanges, facts.account_id[prompting], seed)
     if not prompts:
         raise BaselineError(
             "a baseline needs prompts of honest accounts, and this log has none that can be used; "
@@ -322,67 +319,6 @@ def _with_pooled_panel(
 
 def _only(trajectories: Trajectories, subjects: Codes) -> Trajectories:
     return trajectories.take(np.isin(trajectories.subject, subjects))
-
-
-def _accounts_seen(
-    exchanges: Iterable[pa.RecordBatch], accounts: pa.Table | None, exclude: Collection[str]
-) -> Facts:
-    """First pass: who is in the log, with the organisation the log names."""
-    orgs: dict[str, int] = {}
-    for batch in exchanges:
-        org = pa.array(hash_identities(batch.column("org_id")))
-        pairs = pa.table({"account": batch.column("account_id"), "org": org})
-        for row in pairs.group_by("account").aggregate([("org", "max")]).to_pylist():
-            if row["account"] is not None:
-                orgs[row["account"]] = max(orgs.get(row["account"], 0), row["org_max"])
-    names = np.array(sorted(set(orgs) - set(exclude)), dtype=object)
-    return gather(names, np.array([orgs[name] for name in names], np.uint64), accounts)
-
-
-def _sample_prompts(
-    exchanges: Iterable[pa.RecordBatch], account_id: npt.NDArray[np.object_], seed: int
-) -> list[str]:
-    """Second pass: a few prompts of each account, chosen by keyed hash, so that no account speaks for all.
-
-    System prompts are taken too: they are scored like prompts, so the classifier must know honest ones.
-    """
-    wanted = pa.array(account_id, pa.string())
-    key = np.uint64(mix(np.array([seed + 7], np.uint64))[0])
-    waiting: list[pd.DataFrame] = []
-    for batch in exchanges:
-        mine = batch.filter(pc.is_in(batch.column("account_id"), wanted))
-        prompts = _drawn(mine, "prompt", mix(hash_identities(mine.column("request_id")) ^ key))
-        systems = _drawn(mine, "system", mix(hash_identities(mine.column("system")) ^ key))
-        waiting += [_fewest(prompts, PROMPTS_PER_ACCOUNT), _fewest(systems, SYSTEMS_PER_ACCOUNT)]
-        if sum(map(len, waiting)) > 4 * SAMPLE_PROMPTS:
-            waiting = _thinned(waiting)
-    rows = pd.concat(_thinned(waiting)) if waiting else pd.DataFrame({"draw": [], "text": []})
-    return [str(text) for text in rows.sort_values("draw")["text"].head(SAMPLE_PROMPTS)]
-
-
-def _drawn(batch: pa.RecordBatch, column: str, draw: Codes) -> pd.DataFrame:
-    texts = pd.Series(batch.column(column).to_pylist(), dtype=object)
-    keep = texts.map(lambda text: bool(text and text.strip())).to_numpy(dtype=np.bool_)
-    rows = {
-        "subject": hash_identities(batch.column("account_id"))[keep],
-        "draw": draw[keep],
-        "text": texts[keep].to_numpy(),
-        "column": column,
-    }
-    return pd.DataFrame(rows)
-
-
-def _thinned(waiting: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    rows = pd.concat(waiting)
-    return [
-        _fewest(rows[rows["column"] == "prompt"], PROMPTS_PER_ACCOUNT),
-        _fewest(rows[rows["column"] == "system"], SYSTEMS_PER_ACCOUNT),
-    ]
-
-
-def _fewest(rows: pd.DataFrame, most: int) -> pd.DataFrame:
-    ordered = rows.sort_values(["subject", "draw", "text"]).drop_duplicates(["subject", "draw"])
-    return ordered.groupby("subject", sort=False).head(most)
 
 
 def _without(profiles: Profiles, subjects: Codes) -> Profiles:
