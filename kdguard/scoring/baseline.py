@@ -231,9 +231,8 @@ def calibrate(suite: Suite, facts: Facts, reference: Profiles, references: Profi
         scale = pooled_scale if name == POOLED else fit_scale(teach, pooled_scale, resolution=resolution)
         fallback = None if name == POOLED else kinds[POOLED].fused
         fused = fit_scale(_fuse(teach, scale, weights), fallback, resolution=FUSED_RESOLUTION)
-        kinds[name] = Kind(
-            name, scale, fused, _panel(rank_rows, scale, fused, weights, references.subject, owner)
-        )
+        values = _fused_rarity(scale, fused, rank_rows, weights)
+        kinds[name] = Kind(name, scale, fused, _panel_of(values, rank_rows, references.subject, owner))
     shares = contributions(pooled_scale.rarity(reference.trajectories), weights)
     return Baseline(
         suite=suite,
@@ -270,19 +269,13 @@ def fused_values(
 
     Rarities, unlike deviations, are on one scale at every checkpoint, so that no checkpoint rules the supremum.
     """
-    return kind.fused.rarity(_fuse(trajectories, kind.scale, weights))[:, 0]
+    return _fused_rarity(kind.scale, kind.fused, trajectories, weights)
 
 
-def _panel(
-    trajectories: Trajectories,
-    scale: Scale,
-    fused: Scale,
-    weights: npt.NDArray[np.float64],
-    subject: Codes,
-    owner: Codes,
-) -> Panel:
-    values = fused.rarity(_fuse(trajectories, scale, weights))[:, 0]
-    return _panel_of(values, trajectories, subject, owner)
+def _fused_rarity(
+    scale: Scale, fused: Scale, trajectories: Trajectories, weights: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    return fused.rarity(_fuse(trajectories, scale, weights))[:, 0]
 
 
 def _panel_of(

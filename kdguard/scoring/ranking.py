@@ -108,9 +108,9 @@ class Panel:
             owner: Hash of the owner of each, shape (t,).
         """
         p_values = np.ones(len(values))
-        own = np.searchsorted(self._owners, owner)
-        own = np.minimum(own, max(len(self) - 1, 0))
-        is_own = self._owners[own] == owner if len(self) else np.zeros(len(values), np.bool_)
+        order = np.argsort(self.owner)
+        own = np.minimum(np.searchsorted(self.owner, owner, sorter=order), max(len(self) - 1, 0))
+        is_own = self.owner[order][own] == owner if len(self) else np.zeros(len(values), np.bool_)
         for at in range(len(self.bins.first)):
             here = bin_of == at
             if not here.any():
@@ -118,19 +118,11 @@ class Panel:
             references = self.best[:, at]
             ordered = np.sort(references[~np.isnan(references)])
             above = len(ordered) - np.searchsorted(ordered, values[here], side="left")
-            own_value = self._by_owner[own[here], at] if len(self) else np.empty(0)
+            own_value = references[order[own[here]]] if len(self) else np.empty(0)
             counted = is_own[here] & ~np.isnan(own_value)
             above = above - (counted & (own_value >= values[here]))
             p_values[here] = (1.0 + above) / (len(ordered) - counted + 1.0) / self.bins.share[at]
         return p_values
-
-    @property
-    def _owners(self) -> Codes:
-        return np.sort(self.owner)
-
-    @property
-    def _by_owner(self) -> Floats:
-        return self.best[np.argsort(self.owner)]
 
 
 def running(values: Floats, account: Ints, bin_of: Ints) -> Floats:

@@ -89,9 +89,10 @@ def score_accounts(
     account = np.searchsorted(facts.subject, rows.subject)
     size, count = len(facts), len(rows.subject)
     candidate = _Candidates(count)
+    strata, stratum_of = np.unique(facts.stratum.astype(str), return_inverse=True)
     for name in dict.fromkeys(baseline.kind_of.values()):
-        possible = np.array([name in baseline.candidates(str(s)) for s in _distinct(facts.stratum)])
-        mine = possible[_codes(facts.stratum)][account]
+        possible = np.array([name in baseline.candidates(stratum) for stratum in strata])
+        mine = possible[stratum_of][account]
         if mine.any():
             part = rows.take(mine)
             values = fused_values(baseline.kinds[name], part, baseline.suite.weight_vector)
@@ -156,8 +157,9 @@ def _rank(
 
 def _own_kind(baseline: Baseline, rows: Trajectories, account: Ints, facts: Facts) -> tuple[Floats, Floats]:
     """Scores standardised within each account's own kind, and their rank among everybody."""
-    own = np.array([baseline.own_kind(str(s)) for s in _distinct(facts.stratum)], dtype=object)
-    row_kind = own[_codes(facts.stratum)][account]
+    strata, stratum_of = np.unique(facts.stratum.astype(str), return_inverse=True)
+    own = np.array([baseline.own_kind(stratum) for stratum in strata], dtype=object)
+    row_kind = own[stratum_of][account]
     values = np.zeros(len(rows.subject))
     for name in set(own.tolist()):
         mine = row_kind == name
@@ -229,11 +231,3 @@ def _at(values: Floats, rows: Ints) -> Floats:
     if not len(values):
         return np.full(len(rows), np.nan)
     return np.where(rows >= 0, values[np.maximum(rows, 0)], np.nan)
-
-
-def _distinct(values: npt.NDArray[np.object_]) -> npt.NDArray[np.str_]:
-    return np.unique(values.astype(str))
-
-
-def _codes(values: npt.NDArray[np.object_]) -> Ints:
-    return np.unique(values.astype(str), return_inverse=True)[1]
