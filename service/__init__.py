@@ -1,0 +1,1 @@
+"""Servers of kdguard: the OpenAI-compatible teacher used in simulated attacks."""
