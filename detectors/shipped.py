@@ -28,7 +28,7 @@ def learn_shipped(seed: int = 20261123) -> Baseline:
     calibration = simulate(replace(world, owners=_CALIBRATION_OWNERS), seed=seed + 1, split="calibration")
     return learn_baseline(
         teaching.exchanges + calibration.exchanges,
-        default_suite(),
+        default_suite(third_party=False),
         accounts=pa.concat_tables([teaching.accounts, calibration.accounts]),
         teachers={str(name) for name in teaching.accounts["account_id"].to_pylist()},
     )

@@ -18,6 +18,7 @@ from kdguard.evidence import Abstention, Evidence, Guarantee
 from kdguard.verdict import Decision, Findings, Verdict
 
 if TYPE_CHECKING:
+    from datetime import timedelta
     from pathlib import Path
 
     import pandas as pd
@@ -62,11 +63,17 @@ def learn_baseline(
     exclude: Collection[str] = (),
     seed: int = 0,
     workers: int = 1,
+    lateness: timedelta | None = None,
 ) -> Baseline:
-    """Learn what honest traffic looks like; see `kdguard.scoring.baseline.learn_baseline`."""
+    """Learn what honest traffic looks like; see `kdguard.scoring.baseline.learn_baseline`.
+
+    Where scoring is to leave out late exchanges, the baseline should too: see `lateness` of `score`.
+    """
+    from kdguard.features.lateness import OnTime
     from kdguard.scoring.baseline import learn_baseline as learn
 
     table = _accounts(accounts)
+    exchanges = exchanges if lateness is None else OnTime(exchanges, lateness)
     return learn(exchanges, detectors, accounts=table, exclude=exclude, seed=seed, workers=workers)
 
 
@@ -78,6 +85,7 @@ def score(
     alpha: float = 0.01,
     fdr: float = 0.1,
     workers: int = 1,
+    lateness: timedelta | None = None,
     plots: bool = False,
 ) -> Findings:
     """Score a log against a baseline: verdicts on accounts and clusters, most suspicious first.
@@ -89,12 +97,21 @@ def score(
         alpha: Chance of a review for one honest account.
         fdr: False discovery rate among flagged owners.
         workers: Processes.
+        lateness: Leave out exchanges that arrive later than this, as a service must; they are counted in
+            `summary["late_exchanges"]`. None takes the log as complete: then the order of arrival changes nothing.
         plots: Also compute the numbers behind a report's figures.
     """
     from kdguard.scoring.run import score_exchanges
 
     return score_exchanges(
-        exchanges, baseline, accounts=_accounts(accounts), alpha=alpha, fdr=fdr, workers=workers, plots=plots
+        exchanges,
+        baseline,
+        accounts=_accounts(accounts),
+        alpha=alpha,
+        fdr=fdr,
+        workers=workers,
+        lateness=lateness,
+        plots=plots,
     )
 
 

@@ -8,7 +8,15 @@ The tree a caller needs to know::
         - RecordError                    one record: named by file:line, counted, never fatal
         - AccountsError                  the accounts table
         - BaselineError                  a baseline of another version, damaged, or too small
+        - StateError                     stored detector state of another version, or damaged
+        - PluginError                    a third party's detector or test cannot be used
         - WorldError                     a simulation world or campaign file
+        - TranscriptError                a folder of transcripts: damaged, other version, disk full, wrong import
+        - ModelError                     a model folder: not safe to load, damaged or incomplete
+        - TrainingError                  a shape, recipe, checkpoint or training data; or training diverged
+        - TeacherError                   a teacher: address not permitted, request it cannot serve, keys file
+        - AttackError                    an attack recipe, tactic or selection that cannot be run
+        - OwnershipError                 a white-box objective without a declaration of owning its teacher
 """
 
 from __future__ import annotations
@@ -40,3 +48,35 @@ class BaselineError(InputError):
 
 class WorldError(InputError):
     """A world or campaign description is wrong."""
+
+
+class AttackError(InputError):
+    """An attack recipe, tactic or selection asks for something impossible or not permitted."""
+
+
+class TeacherError(InputError):
+    """A teacher cannot be used as asked: address not permitted, impossible request or setting, damaged keys file."""
+
+
+class TrainingError(InputError):
+    """A student cannot be trained: shape, recipe, data or checkpoint unusable, or the loss stopped being finite."""
+
+
+class TranscriptError(InputError):
+    """Transcripts cannot be written or read: damaged, of another version, disk full, or made of unusable values."""
+
+
+class ModelError(InputError):
+    """A model folder is not safe to load, damaged or incomplete."""
+
+
+class StateError(InputError):
+    """Stored detector state is of other detectors or versions, or damaged."""
+
+
+class OwnershipError(InputError):
+    """A white-box objective was asked for without a declaration of owning the teacher."""
+
+
+class PluginError(InputError):
+    """A detector or test that another distribution brings cannot be used."""

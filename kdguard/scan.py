@@ -93,6 +93,8 @@ class Detector(abc.ABC):
         outputs: Names of the score columns.
         resolution: Smallest difference in each output that means something. Where honest accounts all agree, it
             keeps a single odd request from looking like the rarest thing ever seen.
+        log10_e: Outputs that are base-10 logs of e-values against the reference: on one scale at any number of
+            requests, and taken as they are.
         requires: Exchange columns without which the detector abstains.
     """
 
@@ -100,6 +102,7 @@ class Detector(abc.ABC):
     version: ClassVar[str] = "1"
     outputs: ClassVar[tuple[str, ...]]
     resolution: ClassVar[tuple[float, ...]]
+    log10_e: ClassVar[tuple[str, ...]] = ()
     requires: ClassVar[tuple[str, ...]] = ("prompt",)
 
     @property
@@ -221,6 +224,13 @@ def resolutions(detectors: Sequence[Detector]) -> Floats:
     return np.array([value for detector in detectors for value in detector.resolution])
 
 
+def e_value_columns(detectors: Sequence[Detector]) -> npt.NDArray[np.bool_]:
+    """Return which score columns are log10 e-values, in the order of `Trajectories.scores`."""
+    return np.array(
+        [name in detector.log10_e for detector in detectors for name in detector.outputs], np.bool_
+    )
+
+
 def output_names(detectors: Sequence[Detector]) -> tuple[str, ...]:
     """Return `detector.output` for every score column, in the order of `Trajectories.scores`."""
     return tuple(f"{detector.name}.{output}" for detector in detectors for output in detector.outputs)
@@ -243,6 +253,7 @@ def follow(chunks: Iterable[Rows], detectors: Sequence[Detector]) -> Iterator[Tr
         if not len(rows):
             continue
         last = rows.subject[-1]
+        rows = rows.take(_may_be_seen(rows))
         states = [
             state if len(state) and state.subjects[0] == rows.subject[0] else detector.create()
             for state, detector in zip(carried, detectors, strict=True)
@@ -260,6 +271,19 @@ def follow(chunks: Iterable[Rows], detectors: Sequence[Detector]) -> Iterator[Tr
         if parts:
             joined = Trajectories.concatenate(parts, 0)
             yield joined.take(np.lexsort((joined.checkpoint, joined.subject)))
+
+
+def _may_be_seen(rows: Rows) -> npt.NDArray[np.bool_]:
+    """Rows that a later checkpoint looks at: the last account's, and each other's up to its last checkpoint.
+
+    Most accounts of a log can be too short for any score; no state is made for them.
+    """
+    starts = np.flatnonzero(np.concatenate(([True], rows.subject[1:] != rows.subject[:-1])))
+    ends = np.append(starts[1:], len(rows))
+    reached = np.searchsorted(CHECKPOINTS, rows.ordinal[ends - 1] + 1, side="right")
+    seen = np.where(reached > 0, np.take(CHECKPOINTS, reached - 1), 0)
+    seen[-1] = np.iinfo(np.int64).max
+    return rows.ordinal < np.repeat(seen, ends - starts)
 
 
 def _snapshot(

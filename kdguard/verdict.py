@@ -189,3 +189,18 @@ def select_owners(p_values: Sequence[float], owners: Sequence[str], rate: float)
         threshold = ordered[np.flatnonzero(passing)[-1]]
         selected[usable] = adjusted <= threshold
     return selected
+
+
+def fewest_selected(p_floor: float, owners: int, rate: float) -> int | None:
+    """Fewest owners, all at the smallest p-value possible, that `select_owners` selects together.
+
+    Args:
+        p_floor: Smallest p-value that the references can express.
+        owners: Owners that are ranked.
+        rate: False discovery rate aimed at, in (0, 1).
+
+    Returns:
+        None where not even all of them together would be selected.
+    """
+    fewest = max(1, int(np.ceil(p_floor * owners / rate - 1e-9)))
+    return fewest if fewest <= owners else None

@@ -37,12 +37,12 @@ class Drift(Detector):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Sign sums of the first requests and of all."""
+        """Sign sums of the first requests and of the rest, which light accounts do not have."""
         return (
             Column("n", "int32"),
-            Column("signs", "int32", SIGNS),
             Column("early_n", "int32"),
             Column("early", "int32", SIGNS),
+            Column("late", "int32", SIGNS),
         )
 
     def observe(self, rows: Rows) -> dict[str, npt.NDArray[Any]]:
@@ -51,16 +51,17 @@ class Drift(Detector):
         early = rows.ordinal < _EARLY
         return {
             "n": rows.has_text.astype(np.int32),
-            "signs": signs,
             "early_n": (rows.has_text & early).astype(np.int32),
             "early": signs * early[:, None],
+            "late": signs * ~early[:, None],
         }
 
     def fit(self, rows: Rows) -> Drift:
         """Place prototypes at the reference accounts' means."""
         state = self.update(self.create(), rows)
         count = state.columns["n"][:, 0]
-        means = state.columns["signs"][count >= 10] / count[count >= 10, None]
+        sums = state.columns["early"] + state.columns["late"]
+        means = sums[count >= 10] / count[count >= 10, None]
         if len(means) < 2:
             return self
         clusters = KMeans(min(_PROTOTYPES, len(means)), n_init=2, random_state=0).fit(means)
@@ -69,7 +70,7 @@ class Drift(Detector):
     def scores(self, state: State) -> Floats:
         """Return the two discrepancies; NaN where there are too few requests."""
         count = state.columns["n"][:, 0].astype(np.float64)
-        sums = state.columns["signs"].astype(np.float64)
+        sums = (state.columns["early"] + state.columns["late"]).astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = sums / count[:, None]
             noise = (SIGNS - np.square(mean).sum(axis=1)) / (count - 1) / SIGNS
@@ -82,7 +83,7 @@ class Drift(Detector):
             early_n = state.columns["early_n"][:, 0].astype(np.float64)
             late_n = count - early_n
             early = state.columns["early"] / early_n[:, None]
-            late = (sums - state.columns["early"]) / late_n[:, None]
+            late = state.columns["late"] / late_n[:, None]
             bias = (SIGNS - np.square(early).sum(axis=1)) / (early_n - 1) + (
                 SIGNS - np.square(late).sum(axis=1)
             ) / (late_n - 1)

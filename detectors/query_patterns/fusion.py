@@ -21,6 +21,7 @@ _VISIBLE = 2.0
 _ROUNDS = 200
 _LEAST = 0.004
 _WORDING = ("technique_rate.mean", "mixture_tail.contamination", "mixture_tail.focus")
+_VOICE = "mixture_tail.contamination"
 
 
 def fit_weights(
@@ -50,17 +51,23 @@ def fit_weights(
     attack_share = _mixture(visible)
     honest_share = _mixture(honest[honest.max(axis=1) >= _VISIBLE]) if len(honest) else attack_share
     useful = np.maximum(attack_share - 0.5 * honest_share, 0) + _LEAST
-    share = _even_family(useful / useful.sum(), outputs)
+    share = _one_voice(useful / useful.sum(), outputs)
     return {name: round(float(value), 4) for name, value in zip(outputs, share, strict=True)}
 
 
-def _even_family(share: Floats, outputs: Sequence[str]) -> Floats:
-    """Split the share of the wording family evenly.
+def _one_voice(share: Floats, outputs: Sequence[str]) -> Floats:
+    """Give the wording family's share to the one member that is an e-value.
 
-    Its members read the same request scores; which of them leads on simulated wordings says little about others.
+    Its members read the same request scores, so a mixture cannot tell them apart. The Bayes factor is on one scale at
+    every number of requests; the other two are standardised at each from few references, and that noise would set
+    the threshold of all.
     """
     family = np.array([name in _WORDING for name in outputs])
-    return np.where(family, share[family].mean() if family.any() else 0.0, share)
+    voice = np.array([name == _VOICE for name in outputs])
+    if not voice.any():
+        return share
+    quiet = np.where(family & ~voice, _LEAST, share)
+    return np.where(voice, share[family].sum() - quiet[family & ~voice].sum(), quiet)
 
 
 def _mixture(rarity: Floats) -> Floats:

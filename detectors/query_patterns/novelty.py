@@ -8,76 +8,79 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from kdguard.detectors.query_patterns.mixture import (
+    FEWEST_REQUESTS,
+    SHARES,
+    learn_shares,
+    log10_bayes_factor,
+    ordinary_part,
+)
 from kdguard.features.familiarity import SCALE
 from kdguard.features.session import Rows
 from kdguard.scan import Column, Detector, Floats, State
 
-_BINS = 12
-_LONG_BYTES = 40
+_BINS = 10
+_MOST_REQUESTS = 40.0
+_RANDOM_BINS = 6
+"""Texts fewer than six tenths of whose common pairs are known count as the random part's own."""
 
 
 @dataclass(frozen=True)
 class Novelty(Detector):
-    """How unfamiliar word pairs are, on average and in the least familiar part of the traffic.
+    """Log10 Bayes factor of some share of random texts, after the familiarity of each text's word pairs.
 
     Knock-off queries (Krishna et al. 2020, arXiv 1910.12366; Orekondy et al. 2019, arXiv 1812.02766) are sampled
-    words or sentences. Texts under 40 bytes carry too few pairs and are left out. `tail` is the likelihood ratio of
-    the account's histogram against the reference's mean histogram, counted where the account has more of the least
-    familiar texts (Donoho and Jin 2004).
+    words or sentences. The random part is spread evenly below six tenths of known pairs; texts with fewer than six
+    pairs of common words say nothing. See `mixture` for the statistic.
 
     Attributes:
-        benign: Share of reference texts in each bin of familiarity, shape (12,).
+        benign: Share of reference texts in each tenth of familiarity, shape (10,).
+        honest: Distribution of the share of random texts among reference accounts, shape (42,).
     """
 
     benign: npt.NDArray[np.float64] | None = None
+    honest: npt.NDArray[np.float64] | None = None
     name: ClassVar[str] = "novelty"
-    outputs: ClassVar[tuple[str, ...]] = ("mean", "tail")
-    resolution: ClassVar[tuple[float, ...]] = (0.25, 0.5)
+    version: ClassVar[str] = "2"
+    outputs: ClassVar[tuple[str, ...]] = ("random_text",)
+    resolution: ClassVar[tuple[float, ...]] = (0.5,)
+    log10_e: ClassVar[tuple[str, ...]] = ("random_text",)
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Texts, sum of familiarity, histogram of familiarity."""
-        return Column("n", "int64"), Column("sum", "int64"), Column("bins", "int32", _BINS)
+        """Texts in each tenth of familiarity."""
+        return (Column("bins", "int32", _BINS),)
 
     def observe(self, rows: Rows) -> dict[str, npt.NDArray[Any]]:
-        """Put each long enough text in its bin of half a doubling."""
-        counted = rows.has_text & (rows.prompt_bytes >= _LONG_BYTES)
+        """Put each text in its bin."""
         bins = np.zeros((len(rows), _BINS), np.int32)
-        place = np.minimum(rows.familiarity // (SCALE // 2), _BINS - 1)
-        bins[np.arange(len(rows)), place] = counted
-        return {
-            "n": counted.astype(np.int64),
-            "sum": np.where(counted, rows.familiarity, 0).astype(np.int64),
-            "bins": bins,
-        }
+        place = np.clip(rows.familiarity * _BINS // SCALE, 0, _BINS - 1)
+        bins[np.arange(len(rows)), place] = rows.has_text & (rows.familiarity >= 0)
+        return {"bins": bins}
 
     def fit(self, rows: Rows) -> Novelty:
         """Learn how familiar reference accounts' texts are, each account weighing the same."""
         bins = self.update(self.create(), rows).columns["bins"].astype(np.float64)
-        total = bins.sum(axis=1)
-        if not (total > 0).any():
+        bins = bins[bins.sum(axis=1) >= FEWEST_REQUESTS]
+        if not len(bins):
             return self
-        share = (bins[total > 0] / total[total > 0, None]).mean(axis=0)
-        return Novelty((share + 0.5 / total.sum()) / (1 + 0.5 * _BINS / total.sum()))
+        benign = ordinary_part(bins)
+        return Novelty(benign, learn_shares(bins, _ratio(benign), _MOST_REQUESTS))
 
     def scores(self, state: State) -> Floats:
-        """Return minus the mean familiarity, and log(1 + likelihood ratio of the tail in nats)."""
-        count = state.columns["n"][:, 0].astype(np.float64)
+        """Return the log10 Bayes factor; NaN where no text can be judged."""
+        bins = state.columns["bins"].astype(np.float64)
         benign = self.benign if self.benign is not None else np.full(_BINS, 1 / _BINS)
-        below = np.cumsum(benign)
-        seen = np.cumsum(state.columns["bins"].astype(np.float64), axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            mean = -state.columns["sum"][:, 0] / count / SCALE
-            share = seen / count[:, None]
-            gain = seen * np.log(share / below)
-            rest = (count[:, None] - seen) * np.log((1 - share) / (1 - below))
-        ratio = np.nan_to_num(gain) + np.nan_to_num(rest, posinf=0.0, neginf=0.0)
-        tail = np.log1p(np.where(share > below, ratio, 0.0)[:, :-1].max(axis=1, initial=0.0))
-        scores = np.stack([mean, tail], axis=1)
-        return np.where((count >= 5)[:, None], scores, np.nan)
+        honest = self.honest if self.honest is not None else np.full(len(SHARES), 1 / len(SHARES))
+        score = log10_bayes_factor(bins, _ratio(benign), honest, _MOST_REQUESTS)
+        return np.where(bins.sum(axis=1) > 0, score, np.nan)[:, None]
 
     def explain(self, output: str, score: float) -> str:
         """Say it in words."""
-        if output == "mean":
-            return f"neighbouring words rarely go together in ordinary prompts (familiarity {-score:.1f} doublings)"
-        return "an unusual share of prompts is made of word pairs that ordinary prompts do not have"
+        return f"texts put common words together as nobody else does: 10^{score:.1f} times likelier if random"
+
+
+def _ratio(benign: Floats) -> Floats:
+    random = np.full(_BINS, 0.01)
+    random[:_RANDOM_BINS] = 1 / _RANDOM_BINS
+    return random / random.sum() / benign

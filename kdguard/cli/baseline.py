@@ -20,10 +20,15 @@ def baseline(
     exclude: Annotated[Path | None, typer.Option(help="Accounts to leave out, one id a line.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split into teaching and calibration.")] = 0,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    lateness: Annotated[
+        float | None, typer.Option(min=0, metavar="HOURS", help="As `kdguard score` will be given.")
+    ] = None,
 ) -> None:
     """Learn a baseline from a month of your own traffic. Thieves you know of: name them with --exclude."""
     import kdguard
+    from kdguard.cli.session import bound_of
     from kdguard.detectors import default_suite
+    from kdguard.readers.log import open_log
     from kdguard.scoring.facts import read_accounts
     from kdguard.scoring.store import save_baseline
 
@@ -31,9 +36,10 @@ def baseline(
         raise typer.BadParameter("a baseline reads its log twice, so it cannot come from standard input")
     table = read_accounts(accounts) if accounts else None
     left_out = exclude.read_text().split() if exclude else []
-    exchanges = kdguard.read(logs, format=log_format, account=account, time=time)
+    bound = bound_of(lateness)
+    log = open_log(logs, log_format, account=account, time=time, in_arrival_order=bound is not None)
     learnt = kdguard.learn_baseline(
-        exchanges, table, default_suite(), exclude=left_out, seed=seed, workers=workers
+        log, table, default_suite(), exclude=left_out, seed=seed, workers=workers, lateness=bound
     )
     saved = save_baseline(learnt, out)
     for name, kind in learnt.kinds.items():

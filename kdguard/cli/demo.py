@@ -32,7 +32,8 @@ def demo(
     print("2. a baseline learnt from it", file=sys.stderr)
     learnt = kdguard.learn_baseline(honest.exchanges, honest.accounts, default_suite())
     out.mkdir(parents=True, exist_ok=True)
-    baseline = save_baseline(learnt, out / "baseline.safetensors")
+    baseline = out / "baseline.safetensors"
+    save_baseline(learnt, baseline)
     print("3. another month, with extraction campaigns among the customers", file=sys.stderr)
     tiny = load_world("tiny")
     write(simulate(tiny, seed=seed, split="test"), out, seed=seed, world_digest=tiny.digest, split="test")

@@ -25,6 +25,12 @@ def score(
         float, typer.Option(min=0, max=1, help="False discovery rate among flagged owners.")
     ] = 0.1,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    lateness: Annotated[
+        float | None,
+        typer.Option(
+            min=0, metavar="HOURS", help="Leave out what arrives later than this, as a service does."
+        ),
+    ] = None,
     rejects: Annotated[
         Path | None, typer.Option(help="Write unreadable lines' places and reasons here.")
     ] = None,
@@ -37,13 +43,13 @@ def score(
 ) -> None:
     """Rank accounts, and groups of accounts acting as one, by how surely they extract the model."""
     from kdguard.cli.render import report_rejects, write_reports
-    from kdguard.cli.session import open_baseline, score_logs
+    from kdguard.cli.session import score_logs
 
     if fail_on not in {"flag", "review"}:
         raise typer.BadParameter("--fail-on must be flag or review")
     scored = score_logs(
         logs,
-        baseline=open_baseline(baseline),
+        baseline=baseline,
         log_format=log_format,
         accounts=accounts,
         account=account,
@@ -51,6 +57,7 @@ def score(
         alpha=alpha,
         fdr=fdr,
         workers=workers,
+        lateness_h=lateness,
         rejects=rejects,
         plots=report is not None,
     )

@@ -9,40 +9,58 @@ import numpy.typing as npt
 
 from kdguard.features.text import Words, sum_by_text
 
-BUCKET_BITS = 18
+PAIR_BITS = 20
+WORD_BITS = 18
 SCALE = 256
-_MOST = 255
+COMMON = 10
+FEWEST_PAIRS = 6
+TOO_FEW = -1
 
 
-def _nothing_seen() -> npt.NDArray[np.uint8]:
-    return np.zeros(1 << BUCKET_BITS, np.uint8)
+def _bitmap(bits: int) -> npt.NDArray[np.uint8]:
+    return np.zeros(1 << (bits - 3), np.uint8)
 
 
 @dataclass(frozen=True)
 class Familiarity:
-    """Share of neighbouring word pairs that occur in a reference sample.
+    """Share of neighbouring common words that a reference sample has put side by side too.
 
     Queries of random words are the classical way to copy a model without data of one's own (Krishna et al. 2020,
-    arXiv 1910.12366); their words are ordinary and their pairs are not.
+    arXiv 1910.12366); their words are ordinary and their pairs are not. Counting only pairs of two common words is
+    what tells them from honest text in a language or on a subject that the reference knows little of: there the
+    words themselves are uncommon, and hardly a pair is counted.
 
     Attributes:
-        seen: Times each bigram bucket occurs in the sample, capped at 255, shape (2^18,).
+        common: Bit of each word bucket: the word occurs at least ten times in the sample, shape (2^15,), packed.
+        seen: Bit of each pair bucket: the pair occurs in the sample, shape (2^17,), packed.
     """
 
-    seen: npt.NDArray[np.uint8] = field(default_factory=_nothing_seen)
+    common: npt.NDArray[np.uint8] = field(default_factory=lambda: _bitmap(WORD_BITS))
+    seen: npt.NDArray[np.uint8] = field(default_factory=lambda: _bitmap(PAIR_BITS))
 
     @classmethod
     def fit(cls, words: Words) -> Familiarity:
-        """Count the bigrams of n reference texts."""
-        counts = np.bincount(_bucket(words.bigrams), minlength=1 << BUCKET_BITS)
-        return cls(np.minimum(counts, _MOST).astype(np.uint8))
+        """Look at the words and pairs of n reference texts."""
+        counts = np.bincount(_bucket(words.words, WORD_BITS), minlength=1 << WORD_BITS)
+        seen = np.zeros(1 << PAIR_BITS, np.bool_)
+        seen[_bucket(words.bigrams, PAIR_BITS)] = True
+        return cls(np.packbits(counts >= COMMON), np.packbits(seen))
 
     def of(self, words: Words) -> npt.NDArray[np.int32]:
-        """Mean over a text's bigrams of log2(1 + times seen), times 256, shape (n,); 0 for empty texts."""
-        weight = np.rint(SCALE * np.log2(1 + np.arange(_MOST + 1))).astype(np.int64)
-        total = sum_by_text(weight[self.seen[_bucket(words.bigrams)]], words.indptr)
-        return (total // np.maximum(np.diff(words.indptr), 1)).astype(np.int32)
+        """Share of a text's common pairs that the sample has, times 256, shape (n,); -1 = fewer than six pairs."""
+        common = _bit(self.common, _bucket(words.words, WORD_BITS))
+        counted = np.zeros(len(common), np.int64)
+        counted[:-1] = common[:-1] & common[1:]
+        counted[words.indptr[1:][np.diff(words.indptr) > 0] - 1] = 0  # a text's last word has no successor
+        known = counted * _bit(self.seen, _bucket(words.bigrams, PAIR_BITS))
+        pairs = sum_by_text(counted, words.indptr)
+        share = SCALE * sum_by_text(known, words.indptr) // np.maximum(pairs, 1)
+        return np.where(pairs >= FEWEST_PAIRS, share, TOO_FEW).astype(np.int32)
 
 
-def _bucket(codes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-    return (codes >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
+def _bucket(codes: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.int64]:
+    return (codes >> np.uint64(64 - bits)).astype(np.int64)
+
+
+def _bit(packed: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return ((packed[at >> 3] >> (7 - (at & 7))) & 1).astype(np.int64)

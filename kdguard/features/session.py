@@ -27,7 +27,7 @@ class Rows:
         previous_flags: Flags of the request before, 0 = first.
         margin: Technique log-odds, nats x 256.
         technique: Index of the likeliest technique.
-        familiarity: Mean log2(1 + times its word pairs were seen in the reference) x 256.
+        familiarity: Share of its pairs of common words that the reference has, x 256; -1 = too few pairs.
         has_text: Whether the prompt text was there.
         signs: Packed random-hyperplane signs, shape (n, 16).
         head, tail, text, system: Hashes of first words, last words, whole prompt, system prompt.

@@ -32,9 +32,7 @@ _FIELDS: list[pa.Field[Any]] = [
     pa.field("choice", pa.int32()),
     pa.field("margin", pa.int32()),  # technique log-odds against benign, nats x 256
     pa.field("technique", pa.int8()),  # index of the likeliest technique
-    pa.field(
-        "familiarity", pa.int32()
-    ),  # mean log2(1 + times the word pairs were seen in the reference) x 256
+    pa.field("familiarity", pa.int32()),  # share of pairs of common words the reference has, x 256; -1 = few
     pa.field("has_text", pa.bool_()),
     pa.field("signs", pa.binary(16)),  # packed random-hyperplane signs of the prompt
     pa.field("head", pa.uint64()),  # first words, digits masked

@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from kdguard.errors import LogError
+from kdguard.readers.reader import Joiner
+from kdguard.readers.registry import FORMATS
 from kdguard.readers.rejects import Rejects
 from kdguard.readers.stream import read
 
@@ -22,6 +26,7 @@ class Exchanges:
         format: A name in `kdguard.readers.FORMATS`, `mapping:FILE.toml`, or `auto`.
         account, time: Other sources of these columns; see `kdguard.readers.read`.
         rejects: Receives what could not be read.
+        in_arrival_order: Refuse formats that join records, whose exchanges do not come in the order of arrival.
     """
 
     paths: tuple[str, ...]
@@ -29,9 +34,11 @@ class Exchanges:
     account: str | None = None
     time: str | None = None
     rejects: Rejects = field(default_factory=Rejects, compare=False)
+    in_arrival_order: bool = False
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        return read(self.paths, self.format, account=self.account, time=self.time, rejects=self.rejects)
+        batches = read(self.paths, self.format, account=self.account, time=self.time, rejects=self.rejects)
+        return map(_refuse_joined, batches) if self.in_arrival_order else batches
 
     def to_pandas(self) -> pd.DataFrame:
         """Return everything as one data frame; for logs that fit in memory."""
@@ -45,6 +52,7 @@ def open_log(
     account: str | None = None,
     time: str | None = None,
     rejects: Rejects | None = None,
+    in_arrival_order: bool = False,
 ) -> Exchanges:
     """Name a log; nothing is read yet."""
     several = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -54,4 +62,15 @@ def open_log(
         account,
         time,
         rejects if rejects is not None else Rejects(),
+        in_arrival_order,
     )
+
+
+def _refuse_joined(batch: pa.RecordBatch) -> pa.RecordBatch:
+    for name in pc.unique(batch.column("source_format")).to_pylist():
+        if isinstance(FORMATS.get(str(name)), Joiner):
+            raise LogError(
+                f"exchanges of format '{name}' are joined from several records, so their order of arrival is not "
+                "known; leave out --lateness"
+            )
+    return batch

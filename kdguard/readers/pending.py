@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -102,9 +103,10 @@ class Pending:
                 if places[position] not in told:
                     told.add(places[position])
                     self.reject(places[position], bad[position], format_name)
-            if self.unproven:
-                good = {place.source.name for at, place in enumerate(places) if at not in bad}
-                self.unproven -= good
+            good = Counter(place.source.name for at, place in enumerate(places) if at not in bad)
+            self.unproven -= good.keys()
+            for name, count in good.items():
+                self.rejects.of(name).exchanges += count
             if batch.num_rows:
                 self.total += batch.num_rows
                 yield batch

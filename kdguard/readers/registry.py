@@ -31,6 +31,7 @@ _JSON: tuple[JsonReader, ...] = (
     kong.READER,
     helicone.READER,
     langfuse.READER,
+    langfuse.LEGACY,
     batches.OPENAI,
     batches.ANTHROPIC,
     anthropic.READER,

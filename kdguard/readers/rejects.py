@@ -8,6 +8,7 @@ text (a time, a count), and as a type name otherwise.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -33,6 +34,21 @@ class Unfit(RecordError):  # noqa: N818  (a verdict on a record, not a failure o
         self.given = given
 
 
+@dataclass(slots=True)
+class FileCount:
+    """What one file gave.
+
+    Attributes:
+        format: Format it was read in.
+        exchanges: Exchanges; of those joined from several files, the first counts them.
+        rejected: Lines that could not be read.
+    """
+
+    format: str = ""
+    exchanges: int = 0
+    rejected: int = 0
+
+
 class Rejects:
     """Counts rejected lines and remembers the first few.
 
@@ -45,12 +61,14 @@ class Rejects:
         counts: Rejected lines by rule.
         examples: The first messages of each rule, as ``file:line: reason``.
         skipped: Records that were read and hold no exchange (other span kinds, other log categories).
+        files: What each file gave, good and bad, in the order they were read.
     """
 
     def __init__(self, path: str | Path | None = None, *, keep: int = 3, content: bool = False) -> None:
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[str]] = {}
         self.skipped = 0
+        self.files: dict[str, FileCount] = {}
         self._keep = keep
         self._content = content
         self._file: IO[bytes] | None = open(path, "wb") if path is not None else None  # noqa: SIM115
@@ -71,6 +89,7 @@ class Rejects:
             raw: The line itself; used only with ``content=True``.
         """
         self.counts[reason.rule] += 1
+        self.of(file).rejected += 1
         kept = self.examples.setdefault(reason.rule, [])
         if len(kept) < self._keep:
             kept.append(f"{file}:{line}: {reason}")
@@ -79,6 +98,10 @@ class Rejects:
             if self._content and raw:
                 entry["content"] = raw[:65536].decode("utf-8", "replace")
             self._file.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+
+    def of(self, file: str) -> FileCount:
+        """The count of one file."""
+        return self.files.setdefault(file, FileCount())
 
     def messages(self, limit: int = 10) -> list[str]:
         """The first few messages, the most frequent rule first."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import NamedTuple
 
 import orjson
 
@@ -20,7 +21,24 @@ from kdguard.readers.reader import Record
 from kdguard.readers.rejects import DEEP, Unfit
 
 _TABLE = "CREATE TABLE parts (key TEXT, seq INTEGER, file TEXT, line INTEGER, size INTEGER, record BLOB)"
-_MAX_PARTS = 4096  # of one key; far above what any format splits a message into
+MAX_PARTS = 4096  # of one key; far above what any format splits a message into
+
+
+class Group(NamedTuple):
+    """Records of one key.
+
+    Attributes:
+        file, line: Where the first stands.
+        size_bytes: Size of all.
+        parts: The records in the order they were read.
+        more: Records beyond `MAX_PARTS`, left out.
+    """
+
+    file: str
+    line: int
+    size_bytes: int
+    parts: list[Record]
+    more: int
 
 
 class Spill:
@@ -49,13 +67,20 @@ class Spill:
         values = (key, self._count, file, line, size_bytes, blob)
         self._db.execute("INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def groups(self) -> Iterator[tuple[str, int, int, list[Record]]]:
-        """Yield file and line of the first part, bytes of all parts, and the parts."""
+    def groups(self) -> Iterator[Group]:
+        """Yield the records of each key, in the order of the keys."""
         query = "SELECT key, file, line, size, record FROM parts ORDER BY key, seq"
         for _, group in groupby(self._db.execute(query), key=itemgetter(0)):
-            rows = list(islice(group, _MAX_PARTS))
+            rows: list[tuple[str, str, int, int, bytes]] = []
+            more = 0
+            for row in group:
+                if len(rows) < MAX_PARTS:
+                    rows.append(row)
+                else:
+                    more += 1
             _, file, line, _, _ = rows[0]
-            yield file, line, sum(row[3] for row in rows), [orjson.loads(row[4]) for row in rows]
+            parts = [orjson.loads(row[4]) for row in rows]
+            yield Group(file, line, sum(row[3] for row in rows), parts, more)
 
     def close(self) -> None:
         """Remove the store from the disk."""

@@ -23,7 +23,7 @@ from kdguard.readers.spill import Spill
 
 def read(
     paths: Sequence[str | Path],
-    format: str = "auto",
+    format: str | Reader = "auto",
     *,
     account: str | None = None,
     time: str | None = None,
@@ -34,7 +34,7 @@ def read(
 
     Args:
         paths: Files, globs, directories, or ``-`` for stdin. gzip and zstd are recognised by content.
-        format: A name in `FORMATS`, ``mapping:FILE.toml``, or ``auto`` to sniff each file.
+        format: A name in `FORMATS`, ``mapping:FILE.toml``, ``auto`` to sniff each file, or a reader itself.
         account: Another source of ``account_id``: a dotted field of the source record, or ``=VALUE``.
         time: Another source of ``time``: a dotted field, or ``file`` for the file's modification time.
         rejects: Receives what could not be read.
@@ -73,7 +73,9 @@ def sniff(path: str | Path) -> str:
     return sniffed(source, Rejects()).reader.name
 
 
-def _named(format: str) -> Reader | None:
+def _named(format: str | Reader) -> Reader | None:
+    if not isinstance(format, str):
+        return format
     if format == "auto":
         return None
     if format.startswith("mapping:"):
@@ -91,6 +93,7 @@ def _read(sources: list[Source], given: Reader | None, pending: Pending) -> Iter
         stack.callback(pending.rejects.flush)
         for source in sources:
             reader, documents = _opened(source, given, pending.rejects)
+            pending.rejects.of(source.name).format = reader.name
             if reader.name != before:
                 yield from pending.flush(before)
                 before = reader.name
@@ -137,6 +140,7 @@ def _columns(source: Source, pending: Pending) -> Iterator[pa.RecordBatch]:
         if batch is not None and batch.num_rows:
             pending.unproven.discard(source.name)
             pending.total += batch.num_rows
+            pending.rejects.of(source.name).exchanges += batch.num_rows
             yield batch
         for number, row in enumerate(rows, start):
             pending.take(row, columnar.PARQUET, Place(source, number, 0))
@@ -193,10 +197,13 @@ def _gather(
 
 
 def _joined(reader: Joiner, spill: Spill, pending: Pending) -> Iterator[pa.RecordBatch]:
-    for name, line, size_bytes, parts in spill.groups():
-        place = Place(Source(name), line, size_bytes)
+    for group in spill.groups():
+        place = Place(Source(group.file), group.line, group.size_bytes)
+        if group.more:
+            rule = f"records of one exchange must be at most {len(group.parts)}"
+            pending.reject(place, Unfit(rule, f"{group.more} more"), reader.name)
         try:
-            whole = list(reader.join(parts))
+            whole = list(reader.join(group.parts))
         except SHAPE_ERRORS as error:
             pending.reject(place, error, reader.name)
             continue

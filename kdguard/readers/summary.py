@@ -74,6 +74,10 @@ class Summary:
         """Whether every account was followed."""
         return self._one_in == 1
 
+    def accounts_with(self, requests: int) -> int:
+        """Number of accounts with at least so many exchanges, exact unless `accounts_exact` is False."""
+        return sum(count >= requests for count in self._followed.values()) * self._one_in
+
     def share(self, column: str) -> float:
         """Share of rows that hold a value, in [0, 1]."""
         return self.filled[column] / self.exchanges if self.exchanges else 0.0

@@ -11,12 +11,21 @@ from kdguard.report.graph import Drawing
 from kdguard.report.plots import Plots, TimelineRow
 from kdguard.report.strips import Activity, Strip, activity, evidence_strips
 from kdguard.report.techniques import Technique, lookup
-from kdguard.report.words import DECISION_WORDS, NOTHING, number_words, p_words, reason, time_words, visible
+from kdguard.report.words import (
+    DECISION_WORDS,
+    number_words,
+    p_words,
+    reason,
+    stratum_words,
+    time_words,
+    visible,
+)
 from kdguard.verdict import Decision, Verdict
 
 ACCOUNT_CARDS = 20
 CLUSTER_CARDS = 20
 _PER_CLUSTER = 4  # so that one large group does not crowd everybody else out
+_EXHIBITS = 8
 _URGENCY = {Decision.FLAG: 0, Decision.REVIEW: 1, Decision.CLEAR: 2, Decision.ABSTAIN: 3}
 
 
@@ -30,7 +39,13 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One subject, in words and figures."""
+    """One subject, in words and figures.
+
+    Attributes:
+        ranks: Evidence that states a rank and has no share in a score: its sentence, and requests to open first.
+        strips: Evidence with a share in the score.
+        left_out: Further evidence, too weak to draw.
+    """
 
     anchor: str
     verdict: Verdict
@@ -38,6 +53,7 @@ class Card:
     decision: str
     reason: str
     facts: tuple[tuple[str, str], ...]
+    ranks: tuple[tuple[str, tuple[str, ...]], ...]
     strips: tuple[Strip, ...]
     left_out: int
     techniques: tuple[Named, ...]
@@ -90,6 +106,9 @@ def card(
         {} if timeline is None else {row["account"]: row for row in timeline["accounts"]}
     )
     row = rows.get(verdict.id) if verdict.kind == "account" else None
+    ranks = [item for item in verdict.evidence if item.p_value is not None and not item.contribution]
+    parts = [item for item in verdict.evidence if item not in ranks]
+    strips = tuple(evidence_strips(parts, plots, verdict.stratum, limit))
     return Card(
         anchor=anchor(verdict),
         verdict=verdict,
@@ -97,8 +116,9 @@ def card(
         decision=DECISION_WORDS[verdict.decision],
         reason=reason(verdict, summary),
         facts=facts(verdict),
-        strips=tuple(evidence_strips(verdict.evidence, plots, verdict.stratum, limit)),
-        left_out=max(len(verdict.evidence) - limit, 0),
+        ranks=tuple((visible(item.summary, 600), item.exhibits[:_EXHIBITS]) for item in ranks),
+        strips=strips,
+        left_out=len(parts) - len(strips),
         techniques=tuple(Named(visible(item, 40), lookup(item)) for item in verdict.techniques),
         activity=None if row is None or timeline is None else activity(row, timeline),
         graph=graphs.get(verdict.id) if verdict.kind == "cluster" else None,
@@ -112,7 +132,7 @@ def facts(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     p, floor = p_words(verdict.p_value), p_words(verdict.p_floor)
     rows = [
         ("p in its stratum" if not group else "p among groups", f"{p} (floor {floor})"),
-        ("p over all strata", p_words(verdict.p_pooled)),
+        ("p over all sizes, for ordering" if group else "p over all strata", p_words(verdict.p_pooled)),
         ("Score", number_words(verdict.score)),
         ("Requests", f"{verdict.requests:,}"),
     ]
@@ -121,9 +141,8 @@ def facts(verdict: Verdict) -> tuple[tuple[str, str], ...]:
     if verdict.first_alarm is not None:
         alarm = verdict.first_alarm
         rows.append(("First alarm", f"at request {alarm.request:,}, {time_words(alarm.time)}"))
-    strata = " or ".join(visible(part, 60) for part in verdict.stratum.split("|") if part) or NOTHING
     things = "benign groups" if group else "references"
-    rows.append(("Compared with", f"{strata}; {verdict.calibration_size:,} {things}"))
+    rows.append(("Compared with", f"{stratum_words(verdict.stratum)}; {verdict.calibration_size:,} {things}"))
     if verdict.permitted:
         rows.append(("Contract", "permits training on outputs"))
     return tuple(rows)

@@ -17,7 +17,7 @@ from kdguard.report.plots import (
     StratumScores,
 )
 from kdguard.report.svg import Scale, bottom_axis, drawing, element, ticks
-from kdguard.report.words import count, visible
+from kdguard.report.words import count, stratum_words, visible
 
 _WIDTH, _HEIGHT = 340, 200
 _LEFT, _RIGHT = 10, 330
@@ -84,7 +84,7 @@ def _score_panel(item: StratumScores, accounts: Sequence[AccountScore], anchors:
     )
     volume = item.get("volume")
     return Panel(
-        visible(item["stratum"], 80), f"{visible(volume, 60)} · {label}" if volume else label, figure
+        stratum_words(item["stratum"]), f"{visible(volume, 60)} · {label}" if volume else label, figure
     )
 
 
@@ -160,4 +160,4 @@ def _calibration_panel(curve: CalibrationCurve) -> Panel:
         bottom_axis(x, 162, [0.0, 0.1, 0.5, 1.0], "p-value"),
         class_="plot",
     )
-    return Panel(visible(curve["stratum"], 80), note, figure)
+    return Panel(stratum_words(curve["stratum"]), note, figure)

@@ -24,11 +24,11 @@ _MAX_ATTRIBUTES = 24
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A row of the table beside the graph: what is shared, by how many, and how rare that is."""
+    """A row of the table beside the graph: what is shared, by how many accounts or pairs, and how rare that is."""
 
     kind: str
     mark: str
-    accounts: int
+    by: str
     weight: str
 
 
@@ -75,13 +75,13 @@ def draw(cluster: ClusterGraph) -> Drawing:
         Shared(
             visible(item["kind"], 60),
             visible(item["hash"][:8]),
-            len(item["members"]),
+            count(len(item["members"]), "account"),
             number_words(float(item["weight"]), 1),
         )
         for item in attributes[:_MAX_ATTRIBUTES]
     )
     pairs = tuple(
-        Shared(f"{kind} (accounts in pairs)", "", number, number_words(weight, 1))
+        Shared(kind, "", count(number, "pair"), number_words(weight, 1))
         for kind, number, weight in _pairwise(cluster)
     )
     left_out = [

@@ -19,11 +19,13 @@ from kdguard.report.words import (
     DECISION_WORDS,
     count,
     expected_words,
+    floor_words,
     guarantee_state,
     guarantee_words,
     headline,
     number_words,
     p_words,
+    stratum_words,
     time_words,
     visible,
 )
@@ -49,6 +51,8 @@ def render(findings: Findings, *, title: str = "Who is extracting the model?") -
     cluster_cards = [card(v, findings.summary, plots, graphs) for v in first_clusters(clusters)]
     account_cards = [card(v, findings.summary, plots, graphs) for v in first_accounts(accounts)]
     worth_a_look = sum(v.decision in (Decision.FLAG, Decision.REVIEW) for v in accounts)
+    carded = {item.anchor for item in cluster_cards + account_cards}
+    rows = _rows(accounts)
     page = _environment().get_template("report.html.j2")
     text = page.render(
         title=title,
@@ -59,14 +63,15 @@ def render(findings: Findings, *, title: str = "Who is extracting the model?") -
         account_cards=account_cards,
         hidden_reviews=worth_a_look - len(account_cards),
         anchors={v.id: anchor(v) for v in clusters},
-        linked={item.anchor for item in cluster_cards + account_cards},
+        linked=carded,
+        reachable=carded | {row.anchor for row in rows},
         have=set(plots),
         lanes=_lanes(plots, accounts),
         graphs=list(graphs.values()),
         scores=_scores(plots, accounts),
         scores_left_out=points_left_out(plots["score_distribution"]) if "score_distribution" in plots else 0,
         calibration=calibration_panels(plots["calibration"]) if "calibration" in plots else [],
-        rows=_rows(accounts),
+        rows=rows,
         rows_left_out=max(len(accounts) - TABLE_ROWS, 0),
         missing={name: visible(why_missing(plots, name), 300) for name in _FIGURES},
         catalogues=(ATLAS, OWASP_LLM, AISVS),
@@ -97,6 +102,7 @@ class Overview:
     headline: str
     tiles: tuple[tuple[str, str, int, int], ...]
     expected: str
+    floor: str
     state: str
     state_title: str
     state_words: str
@@ -116,6 +122,7 @@ def _overview(findings: Findings, accounts: Sequence[Verdict], clusters: Sequenc
         ),
         tiles=tuple((d.value, DECISION_WORDS[d], of_accounts[d], of_clusters[d]) for d in Decision),
         expected=expected_words(findings),
+        floor=floor_words(findings.summary),
         state=state.value,
         state_title=title,
         state_words=words,
@@ -206,7 +213,7 @@ def _rows(accounts: Sequence[Verdict]) -> list[Row]:
             v,
             visible(v.id),
             DECISION_WORDS[v.decision],
-            " or ".join(visible(part, 60) for part in v.stratum.split("|") if part),
+            stratum_words(v.stratum),
             _leading(v),
         )
         for index, v in enumerate(ordered)

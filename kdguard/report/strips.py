@@ -44,7 +44,7 @@ class Strip:
 def evidence_strips(
     evidence: Sequence[Evidence], plots: Plots, stratum: str, limit: int = 6, exhibits: int = 4
 ) -> list[Strip]:
-    """Draw the largest contributions of one subject on a common scale.
+    """Draw the largest contributions of one subject on a common scale; what rounds to nothing has no bar.
 
     Args:
         evidence: What the detectors said, largest contribution first.
@@ -54,7 +54,7 @@ def evidence_strips(
         exhibits: Request ids kept per detector.
     """
     known = _references(plots, stratum.split("|")[0])
-    shown = evidence[:limit]
+    shown = [item for item in evidence if abs(item.contribution) >= LEAST_DRAWN][:limit]
     quantiles = [q for item in shown for q in known.get(item.detector, _NONE)["quantiles"]]
     values = [0.0, *(item.contribution for item in shown), *(float(q) for q in quantiles)]
     scale = Scale(min(values), max([*values, min(values) + 1e-6]), 8, 292)
@@ -64,6 +64,7 @@ def evidence_strips(
     ]
 
 
+LEAST_DRAWN = 0.005
 _NONE: DetectorReference = {"detector": "", "quantiles": ()}
 
 
@@ -82,7 +83,7 @@ def _strip(
     q = [float(value) for value in reference["quantiles"]]
     place = _place(item.contribution, q)
     zero, here = scale(0.0), scale(item.contribution)
-    title = visible(reference.get("title") or item.detector.replace("_", " ").capitalize(), 90)
+    title = visible(reference.get("title") or _title(item.detector), 90)
     outside = " far" if len(q) == 7 and item.contribution > q[5] else ""
     label = f"{title}: contributes {number_words(item.contribution)}" + (f", {place}" if place else "")
     marks = [element("title", label)]
@@ -115,6 +116,12 @@ def _strip(
         item.exhibits[:exhibits],
         first or len(q) != 7 or item.contribution > q[5],
     )
+
+
+def _title(detector: str) -> str:
+    """`mixture_tail.focus` as "Mixture tail: focus"; what groups show goes without the family's name."""
+    words = detector.removeprefix("coordination.").replace(".", ": ").replace("_", " ")
+    return words[:1].upper() + words[1:]
 
 
 def _place(value: float, quantiles: Sequence[float]) -> str:

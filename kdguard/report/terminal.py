@@ -16,6 +16,7 @@ from kdguard.report.words import (
     DECISION_WORDS,
     NOTHING,
     expected_words,
+    floor_words,
     guarantee_state,
     guarantee_words,
     headline,
@@ -61,7 +62,9 @@ def render_table(findings: Findings, console: Console, *, accounts: int = 10, cl
     shown = first_accounts(people)[:accounts]
     _print_part(console, "Accounts", shown, accounts, len(worth) - len(shown), findings.summary, width)
     console.print()
-    console.print(Text(expected_words(findings)), width=width)
+    console.print(
+        Text(" ".join(filter(None, (expected_words(findings), floor_words(findings.summary))))), width=width
+    )
     console.print(
         Text("A verdict asks for a person's decision; it proves no intent.", style="dim"), width=width
     )

@@ -84,6 +84,23 @@ def time_words(moment: str | None) -> str:
     return visible(f"{day} {rest[:5]} {zone}".strip(), 40)
 
 
+def stratum_words(stratum: str) -> str:
+    """Write the strata of a verdict, its own and the deciding one joined by "|", small ones joined by "+".
+
+    >>> stratum_words("batch|agent+batch+chat")
+    'batch, with agent and chat'
+    """
+    own, _, deciding = stratum.partition("|")
+    kinds = (deciding or own).split("+")
+    others = [visible(kind, 60) for kind in kinds if kind != own or len(kinds) == 1]
+    together = " and ".join(filter(None, (", ".join(others[:-1]), others[-1])))
+    if own == "unverified" and deciding and own not in kinds:
+        return f"{together}, for want of a verified kind"
+    if own in kinds and len(kinds) > 1:
+        return f"{visible(own, 60)}, with {together}"
+    return together or NOTHING
+
+
 def guarantee_state(findings: Findings) -> GuaranteeState:
     """Return the state of the run: the summary's, else the weakest that any verdict carries."""
     given = findings.summary.get("guarantee_state")
@@ -115,23 +132,41 @@ def reason(verdict: Verdict, summary: Mapping[str, Any]) -> str:
 
 def why(verdict: Verdict, summary: Mapping[str, Any]) -> str:
     """Say what settled the decision, leaving out the numbers; subjects often share it."""
-    alpha, rate = summary.get("alpha"), summary.get("fdr")
+    rate = summary.get("fdr")
     at = f" at a false discovery rate of {100 * rate:g}\u00a0%" if isinstance(rate, float) else ""
     if verdict.decision is Decision.ABSTAIN:
         return f"no p-value: {visible(verdict.abstain_reason or 'no reason was recorded', 300).rstrip('.')}."
     if verdict.decision is Decision.CLEAR:
         return "not distinguishable from benign."
     if verdict.decision is Decision.FLAG:
-        return f"selected{at} among everything scored."
+        among = "all groups looked at" if verdict.kind == "cluster" else "everything scored"
+        return f"selected{at} among {among}."
     if verdict.permitted:
         return "a contract permits training on outputs, so it is reported and never flagged."
     if verdict.guarantee_state is GuaranteeState.UNCALIBRATED:
         return "no flag, because the shipped baseline cannot support one."
     if verdict.guarantee_state is GuaranteeState.SUSPENDED:
         return "no flag, because the false-alarm guarantee is suspended."
-    if verdict.p_value is not None and isinstance(alpha, float) and verdict.p_value > alpha:
-        return "weak evidence of its own; listed because of the group it belongs to."
-    return f"no flag, because it was not selected{at}."
+    return _weak(verdict, summary) or f"no flag, because it was not selected{at}."
+
+
+def _weak(verdict: Verdict, summary: Mapping[str, Any]) -> str:
+    """Why a review could not have been a flag, whatever else was scored; empty if it could."""
+    alpha, needed = summary.get("alpha"), summary.get("group_references_needed")
+    above = verdict.p_value is not None and isinstance(alpha, float) and verdict.p_value > alpha
+    if verdict.kind == "cluster":
+        if isinstance(needed, int) and verdict.calibration_size < needed:
+            groups = count(verdict.calibration_size, "benign group")
+            return (
+                f"{_LISTED} no flag, because there are only {groups} to rank among and a flag needs {needed}."
+            )
+        return f"{_LISTED} no flag, because p among groups is above alpha = {alpha:g}." if above else ""
+    if verdict.p_value is None:
+        return "too few requests of its own to rank; listed because of the group it belongs to."
+    return "weak evidence of its own; listed because of the group it belongs to." if above else ""
+
+
+_LISTED = "listed because it stands out from groups of all sizes;"
 
 
 def _rank(verdict: Verdict) -> str:
@@ -172,6 +207,17 @@ def expected_words(findings: Findings) -> str:
     return (
         f"Expect about {expected:,.1f} innocent {noun} among the reviews{at}: that is what chance alone "
         f"sends there when all {ranked:,} ranked accounts are innocent. {sent}"
+    )
+
+
+def floor_words(summary: Mapping[str, Any]) -> str:
+    """Say which flags the smallest possible p rules out; empty where it rules out none, or no flag is possible."""
+    fewest, state = summary.get("smallest_group_bh_can_flag"), summary.get("guarantee_state")
+    if not isinstance(fewest, int) or fewest < 2 or state not in (None, GuaranteeState.ACTIVE.value):
+        return ""
+    return (
+        "With so many accounts this baseline cannot flag a single owner alone: its smallest p is not small enough, "
+        f"and at least {fewest:,} owners must stand out together. A lone attacker stays a review."
     )
 
 

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 from kdguard.errors import BaselineError
 from kdguard.features.session import Rows
 from kdguard.features.text import Codes, mix
-from kdguard.scan import CHECKPOINTS, Trajectories, resolutions
+from kdguard.scan import CHECKPOINTS, Trajectories, e_value_columns, resolutions
 from kdguard.scoring.facts import UNVERIFIED, Facts
 from kdguard.scoring.groups.learn import learn_groups
 from kdguard.scoring.groups.reference import GroupReference
 from kdguard.scoring.passes import accounts_seen, sample_prompts
 from kdguard.scoring.pipeline import Profiles, fold, in_order
-from kdguard.scoring.ranking import DESIGN_ALPHA, Panel, suprema, volume_bins
+from kdguard.scoring.ranking import DESIGN_ALPHA, Panel, first_looks, suprema, volume_bins
 from kdguard.scoring.spill import Spill
 from kdguard.scoring.standardise import FEWEST_REFERENCES, Scale, contributions, fit_scale, fuse
 from kdguard.scoring.suite import Suite
@@ -30,7 +30,7 @@ MOST_CALIBRATION_OWNERS = 20_000
 FIT_ROWS_PER_ACCOUNT = 300
 SMALLEST_STRATUM = 199
 POOLED = "pooled"
-FUSED_RESOLUTION = 0.2
+TYPICAL = 0.9
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class Kind:
     Attributes:
         name: Name shown to people.
         scale: Standardisation of detector outputs.
-        fused: Standardisation of the fused score.
+        typical: 90th percentile of teaching accounts' largest fused scores: puts kinds on one scale.
         panel: Calibration accounts to rank among.
     """
 
     name: str
     scale: Scale
-    fused: Scale
+    typical: float
     panel: Panel
 
 
@@ -85,6 +85,9 @@ class Baseline:
         return self.kind_of.get(stratum, self.kind_of[UNVERIFIED])
 
 
+HIDDEN_KIND = 3.0
+"""An unverified account is ranked among unverified accounts; whatever kind of customer it really is, its chance of a
+false alarm stays below three times alpha."""
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 
 
@@ -100,7 +103,7 @@ def learn_baseline(
 ) -> Baseline:
     """Learn what honest traffic looks like.
 
-    Owners are split once, by keyed hash: a quarter teaches the classifier its prompts, a twelfth the detectors
+    Owners are split once, by keyed hash: a sixth teaches the classifier its prompts, a sixth the detectors
     and scales (on prompts the classifier has not seen), and the rest calibrates with one account an owner. The log
     is read three times, so it must be re-readable.
 
@@ -118,7 +121,7 @@ def learn_baseline(
     """
     facts = accounts_seen(exchanges, accounts, exclude)
     teaching, calibration = split_owners(facts, seed, teachers)
-    prompting = teaching & (mix(facts.owner ^ np.uint64(seed)) % np.uint64(4) != 0)
+    prompting = teaching & (mix(facts.owner ^ np.uint64(seed)) % np.uint64(2) != 0)
     prompts = sample_prompts(exchanges, facts.account_id[prompting], seed)
     if not prompts:
         raise BaselineError(
@@ -219,7 +222,8 @@ def calibrate(suite: Suite, facts: Facts, reference: Profiles, references: Profi
     kind_of = _kinds(stratum[reached])
     weights = suite.weight_vector
     resolution = resolutions(suite.detectors)
-    pooled_scale = fit_scale(reference.trajectories, resolution=resolution)
+    direct = e_value_columns(suite.detectors)
+    pooled_scale = fit_scale(reference.trajectories, resolution=resolution, direct=direct)
     kinds: dict[str, Kind] = {}
     for name in (POOLED, *dict.fromkeys(kind_of.values())):
         strata = [key for key, value in kind_of.items() if value == name]
@@ -228,11 +232,15 @@ def calibrate(suite: Suite, facts: Facts, reference: Profiles, references: Profi
         if name != POOLED:
             teach = _only(teach, reference.subject[np.isin(teaching_stratum, strata)])
             rank_rows = _only(rank_rows, references.subject[np.isin(stratum, strata)])
-        scale = pooled_scale if name == POOLED else fit_scale(teach, pooled_scale, resolution=resolution)
-        fallback = None if name == POOLED else kinds[POOLED].fused
-        fused = fit_scale(_fuse(teach, scale, weights), fallback, resolution=FUSED_RESOLUTION)
-        values = _fused_rarity(scale, fused, rank_rows, weights)
-        kinds[name] = Kind(name, scale, fused, _panel_of(values, rank_rows, references.subject, owner))
+        scale = pooled_scale
+        if name != POOLED:
+            scale = fit_scale(teach, pooled_scale, resolution=resolution, direct=direct)
+        values = fuse(scale.rarity(rank_rows), weights)
+        panel = _panel_of(values, rank_rows, references.subject, owner)
+        usual = _typical(fuse(scale.rarity(teach), weights), teach.subject)
+        if name != POOLED and len(np.unique(teach.subject)) < FEWEST_REFERENCES:
+            usual = kinds[POOLED].typical
+        kinds[name] = Kind(name, scale, usual, panel)
     shares = contributions(pooled_scale.rarity(reference.trajectories), weights)
     return Baseline(
         suite=suite,
@@ -258,24 +266,22 @@ def _kinds(stratum: npt.NDArray[np.object_]) -> dict[str, str]:
     return kind_of
 
 
-def _fuse(trajectories: Trajectories, scale: Scale, weights: npt.NDArray[np.float64]) -> Trajectories:
-    return replace(trajectories, scores=fuse(scale.rarity(trajectories), weights)[:, None])
+def _typical(values: npt.NDArray[np.float64], subject: Codes) -> float:
+    """90th percentile of accounts' largest values."""
+    present, account = np.unique(subject, return_inverse=True)
+    largest = np.full(len(present), -np.inf)
+    np.maximum.at(largest, account, values)
+    return float(np.quantile(largest, TYPICAL)) if len(present) else 0.0
 
 
 def fused_values(
     kind: Kind, trajectories: Trajectories, weights: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Rarity of the fused score among a kind's teaching accounts at the same number of requests, shape (t,).
+    """Log10 of the mean of bets against a kind's teaching accounts, shape (t,).
 
-    Rarities, unlike deviations, are on one scale at every checkpoint, so that no checkpoint rules the supremum.
+    A mean of bets is on one scale at every number of requests, so that no checkpoint rules the supremum.
     """
-    return _fused_rarity(kind.scale, kind.fused, trajectories, weights)
-
-
-def _fused_rarity(
-    scale: Scale, fused: Scale, trajectories: Trajectories, weights: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    return fused.rarity(_fuse(trajectories, scale, weights))[:, 0]
+    return fuse(kind.scale.rarity(trajectories), weights)
 
 
 def _panel_of(
@@ -286,7 +292,8 @@ def _panel_of(
     np.maximum.at(last, account, trajectories.checkpoint)
     bins = volume_bins(last)
     best = suprema(values, account, trajectories.checkpoint, len(present), bins)
-    return Panel(bins, best, owner[np.searchsorted(subject, present)])
+    early = first_looks(values, account, trajectories.checkpoint, len(present))
+    return Panel(bins, best, early, owner[np.searchsorted(subject, present)])
 
 
 def _with_pooled_panel(
@@ -305,7 +312,7 @@ def _with_pooled_panel(
     for name in set(kind_of.values()):
         mine = row_kind == name
         if mine.any():
-            values[mine] = fused_values(kinds[name], rows.take(mine), weights)
+            values[mine] = fused_values(kinds[name], rows.take(mine), weights) - kinds[name].typical
     panel = _panel_of(values, rows, references.subject, owner)
     return kinds | {POOLED: replace(kinds[POOLED], panel=panel)}
 

@@ -14,13 +14,22 @@ from kdguard.evidence import Evidence, Guarantee
 from kdguard.features.signals import NO_TIME
 from kdguard.scan import CHECKPOINTS
 from kdguard.scoring.baseline import POOLED, Baseline
+from kdguard.scoring.groups.drawing import with_decisions
 from kdguard.scoring.groups.find import find_groups
-from kdguard.scoring.groups.verdicts import GroupVerdicts, conclude_groups, with_decisions
+from kdguard.scoring.groups.verdicts import GroupVerdicts, conclude_groups
 from kdguard.scoring.pipeline import Tally
 from kdguard.scoring.score import AccountScores
 from kdguard.scoring.spill import Spill
 from kdguard.stats.conformal import references_needed
-from kdguard.verdict import Alarm, Decision, Findings, GuaranteeState, Verdict, select_owners
+from kdguard.verdict import (
+    Alarm,
+    Decision,
+    Findings,
+    GuaranteeState,
+    Verdict,
+    fewest_selected,
+    select_owners,
+)
 
 EXTRACTION_IDS = ("AML.T0024.002", "AML.T0005.001", "AML.T0040", "LLM10:2025")
 CLUSTER_IDS = (*EXTRACTION_IDS, "AML.T0008.005", "AML.T0021")
@@ -256,9 +265,10 @@ def _summary(
         "owners": owners,
         "exchanges": tally.exchanges,
         "unattributed_exchanges": tally.unattributed,
+        "period": _period(scores),
         "decisions": count,
         "expected_innocent_reviews": round(ranked * policy.alpha, 2),
-        "smallest_group_bh_can_flag": _smallest_group(scores, owners, policy.fdr),
+        "smallest_group_bh_can_flag": _smallest_group(scores, baseline, policy.fdr),
         "p_floor": floor,
         "alpha": policy.alpha,
         "fdr": policy.fdr,
@@ -270,9 +280,21 @@ def _summary(
     }
 
 
-def _smallest_group(scores: AccountScores, owners: int, fdr: float) -> int | None:
-    """Fewest owners at the pooled floor that Benjamini-Hochberg would select together."""
-    if not owners or np.isnan(scores.p_pooled).all():
+def _period(scores: AccountScores) -> list[str] | None:
+    """First and last time in the log; None where it has no times."""
+    timed = scores.profiles.last_us != NO_TIME
+    if not timed.any():
         return None
-    floor = float(np.nanmin(scores.p_pooled))
-    return max(1, int(np.ceil(floor * owners / fdr)))
+    ends = (int(scores.profiles.first_us[timed].min()), int(scores.profiles.last_us[timed].max()))
+    return [_rfc3339(end) or "" for end in ends]
+
+
+def _smallest_group(scores: AccountScores, baseline: Baseline, fdr: float) -> int | None:
+    """Fewest owners that Benjamini-Hochberg could flag together, at the floor of the volumes in this log."""
+    ranked = ~np.isnan(scores.p_pooled)
+    if not ranked.any():
+        return None
+    panel = baseline.kinds[POOLED].panel
+    heaviest = panel.bins.of(scores.profiles.trajectories.checkpoint).max()
+    floor = float(panel.floor(np.array([heaviest + 1]))[0])
+    return fewest_selected(floor, len(np.unique(scores.facts.owner[ranked])), fdr)

@@ -1,8 +1,8 @@
 """From standardised scores to p-values: running suprema, volume bins, strata.
 
 An account is looked at again at every checkpoint, so what is ranked is the largest value so far, among references'
-largest values over the whole of the same volume bin: the rank can only err against accusing. Bins share alpha, so
-heavy accounts, which are looked at more often, do not pay for it (log-scoring reference, V1 and V1b).
+largest values over the whole of the same volume bin: the rank can only err against accusing. Bins share alpha. A bin of
+its own for heavy accounts costs everybody a fifth of alpha, and is made only from enough references to rank among.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.uint64]
 
-BIN_STARTS = (10, 20, 160, 1280)
-BIN_SHARES = (0.1, 0.5, 0.25, 0.15)
+BIN_STARTS = (10, 640)
+BIN_SHARES = (0.8, 0.2)
 DESIGN_ALPHA = 0.01
+FIRST_LOOKS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +45,12 @@ class VolumeBins:
 def volume_bins(reached: Ints) -> VolumeBins:
     """Merge bins from the heavy end until each holds enough references to carry its share of alpha.
 
-    The first looks, at 10 and 15 requests, stay apart with a small share: scores are noisiest there, and their
-    suprema must not set the threshold for everybody.
-
     Args:
         reached: Index of the last checkpoint each reference reached, shape (r,).
     """
     first = [CHECKPOINTS.index(start) for start in BIN_STARTS]
     share = list(BIN_SHARES)
-    while len(first) > 2 and np.sum(reached >= first[-1]) < references_needed(DESIGN_ALPHA * share[-1]):
+    while len(first) > 1 and np.sum(reached >= first[-1]) < references_needed(DESIGN_ALPHA * share[-1]):
         first.pop()
         spare = share.pop()
         share[-1] += spare
@@ -81,11 +79,13 @@ class Panel:
     Attributes:
         bins: Volume bins.
         best: References' suprema, shape (r, b); NaN = bin not reached.
+        early: References' suprema over the first looks, for the test of drift, shape (r,).
         owner: Hash of each reference's owner, one account an owner, shape (r,).
     """
 
     bins: VolumeBins
     best: Floats
+    early: Floats
     owner: Codes
 
     def __len__(self) -> int:
@@ -123,6 +123,14 @@ class Panel:
             above = above - (counted & (own_value >= values[here]))
             p_values[here] = (1.0 + above) / (len(ordered) - counted + 1.0) / self.bins.share[at]
         return p_values
+
+
+def first_looks(values: Floats, account: Ints, checkpoint: Ints, accounts: int) -> Floats:
+    """Largest value of each account over its first looks: drift is tested at equal exposure, shape (m,)."""
+    early = np.full(accounts, np.nan)
+    keep = checkpoint < FIRST_LOOKS
+    np.fmax.at(early, account[keep], values[keep])
+    return early
 
 
 def running(values: Floats, account: Ints, bin_of: Ints) -> Floats:

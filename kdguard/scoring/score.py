@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from kdguard.scan import Trajectories
-from kdguard.scoring.baseline import POOLED, Baseline, Kind, fused_values
+from kdguard.scoring.baseline import HIDDEN_KIND, POOLED, Baseline, Kind, fused_values
 from kdguard.scoring.facts import UNVERIFIED, Facts, gather
 from kdguard.scoring.pipeline import Profiles, Tally, encode_into, fold
-from kdguard.scoring.ranking import running, running_minimum
+from kdguard.scoring.ranking import first_looks, running, running_minimum
 from kdguard.scoring.spill import Spill
 from kdguard.scoring.standardise import contributions
 from kdguard.stats.drift import any_drift, bulk_drift_p
@@ -31,10 +31,11 @@ class AccountScores:
     Attributes:
         facts: Who they are.
         profiles: What was folded of them.
-        p_value: Largest, over the kinds an account may belong to, of its smallest rank so far; NaN = abstained.
+        p_value: Smallest rank so far in the account's own kind, and, where it is not verified, at least a third of
+            its rank in every kind it might belong to; NaN = abstained.
         p_pooled: The same against everybody, by scores standardised within the account's own kind.
         p_floor: Smallest p_value possible.
-        score: Fused score at the last checkpoint, in reference deviations, against the deciding kind.
+        score: Fused score where `p_value` was reached, log10 of a mean of bets against the deciding kind.
         kind: Name of the deciding kind.
         calibration_size: References behind `p_value`.
         contributions: Shares of the fused score, by output, where p_value was reached, shape (m, k).
@@ -96,7 +97,10 @@ def score_accounts(
         if mine.any():
             part = rows.take(mine)
             values = fused_values(baseline.kinds[name], part, baseline.suite.weight_vector)
-            candidate.offer(name, mine, *_rank(baseline.kinds[name], part, values, account[mine], facts))
+            ranks, floor = _rank(baseline.kinds[name], part, values, account[mine], facts)
+            own = np.array([baseline.own_kind(stratum) == name for stratum in strata])
+            leniency = np.where(own[stratum_of][account[mine]], 1.0, HIDDEN_KIND)
+            candidate.offer(name, mine, ranks / leniency, floor / leniency, values)
     p_rows = running_minimum(candidate.p_value, account)
     own_values, own_p = _own_kind(baseline, rows, account, facts)
     last = _last_row(account, size)
@@ -147,12 +151,12 @@ class _Candidates:
 
 def _rank(
     kind: Kind, rows: Trajectories, values: Floats, account: Ints, facts: Facts
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Floats, Floats]:
     """Anytime rank of each trajectory row in one kind, with its floor."""
     bin_of = kind.panel.bins.of(rows.checkpoint)
     ranks = kind.panel.rank(running(values, account, bin_of), bin_of, facts.owner[account])
     ranks = np.minimum(running_minimum(ranks, account), 1.0)
-    return ranks, kind.panel.floor(bin_of + 1), values
+    return ranks, kind.panel.floor(bin_of + 1)
 
 
 def _own_kind(baseline: Baseline, rows: Trajectories, account: Ints, facts: Facts) -> tuple[Floats, Floats]:
@@ -164,7 +168,8 @@ def _own_kind(baseline: Baseline, rows: Trajectories, account: Ints, facts: Fact
     for name in set(own.tolist()):
         mine = row_kind == name
         if mine.any():
-            values[mine] = fused_values(baseline.kinds[name], rows.take(mine), baseline.suite.weight_vector)
+            kind = baseline.kinds[name]
+            values[mine] = fused_values(kind, rows.take(mine), baseline.suite.weight_vector) - kind.typical
     panel = baseline.kinds[POOLED].panel
     bin_of = panel.bins.of(rows.checkpoint)
     ranks = panel.rank(running(values, account, bin_of), bin_of, facts.owner[account])
@@ -174,21 +179,19 @@ def _own_kind(baseline: Baseline, rows: Trajectories, account: Ints, facts: Fact
 def _drift(
     baseline: Baseline, rows: Trajectories, values: Floats, account: Ints, facts: Facts
 ) -> dict[str, float]:
-    """Compare verified accounts, one an owner, with the references of their kind in the first volume bin."""
+    """Compare the first looks at verified accounts, one an owner, with those at the references of their kind."""
     p_values = {}
     for name in dict.fromkeys(baseline.kind_of.values()):
         strata = [s for s, kind in baseline.kind_of.items() if kind == name and s != UNVERIFIED]
         kind = baseline.kinds[name]
-        bin_of = kind.panel.bins.of(rows.checkpoint)
         wanted = np.isin(facts.stratum.astype(str), strata) & facts.verified
-        keep = (bin_of == 0) & wanted[account]
+        keep = wanted[account]
         if not strata or not keep.any():
             continue
-        best = np.full(len(facts), -np.inf)
-        np.maximum.at(best, account[keep], values[keep])
-        present = np.flatnonzero(~np.isneginf(best))
+        early = first_looks(values[keep] + kind.typical, account[keep], rows.checkpoint[keep], len(facts))
+        present = np.flatnonzero(~np.isnan(early))
         _, one = np.unique(facts.owner[present], return_index=True)
-        p_values[name] = bulk_drift_p(best[present[one]], kind.panel.best[:, 0])
+        p_values[name] = bulk_drift_p(early[present[one]], kind.panel.early)
     return p_values
 
 

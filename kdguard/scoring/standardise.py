@@ -30,6 +30,7 @@ class Scale:
         tail: Mean excess over the knee, in units of the spread, shape (c, k).
         beyond: -log10 of the share of references above the knee, at least 1: where honest accounts nearly all agree,
             far fewer than a tenth are above. Shape (c, k).
+        direct: Whether the score is a log10 e-value already and is taken as it is, shape (k,).
     """
 
     centre: Floats
@@ -37,6 +38,7 @@ class Scale:
     knee: Floats
     tail: Floats
     beyond: Floats
+    direct: npt.NDArray[np.bool_]
 
     def deviation(self, trajectories: Trajectories) -> Floats:
         """Return scores in units of the spread above the median, shape (t, k)."""
@@ -49,6 +51,7 @@ class Scale:
         Above the 90th percentile the score is taken to fall off exponentially (Pickands 1975,
         Ann. Statist. 3:119-131, shape 0). A fitted tail says less the further out it is used: beyond 1 in 10,000
         it counts logarithmically. These numbers order accounts; p-values come from ranking, never from this fit.
+        A log10 e-value becomes the rarity whose bet is that e-value.
         """
         deviation, knee = self.deviation(trajectories), self.knee[trajectories.checkpoint]
         excess = (deviation - knee) / self.tail[trajectories.checkpoint] / np.log(10)
@@ -59,11 +62,16 @@ class Scale:
             _HALF + (1 - _HALF) * np.where(knee > 1e-9, rise, 0),
         )
         value = np.where(deviation < 0, 0, np.nan_to_num(value, nan=0.0))
-        return np.where(value > _SOFT_CAP, _SOFT_CAP + np.log1p(np.maximum(value - _SOFT_CAP, 0)), value)
+        value = np.where(value > _SOFT_CAP, _SOFT_CAP + np.log1p(np.maximum(value - _SOFT_CAP, 0)), value)
+        return np.where(self.direct[None, :], _rarity_of_bet(trajectories.scores), value)
 
 
 def fit_scale(
-    trajectories: Trajectories, fallback: Scale | None = None, *, resolution: Floats | float = 1e-3
+    trajectories: Trajectories,
+    fallback: Scale | None = None,
+    *,
+    resolution: Floats | float = 1e-3,
+    direct: npt.NDArray[np.bool_] | None = None,
 ) -> Scale:
     """Learn a scale from reference trajectories.
 
@@ -74,13 +82,14 @@ def fit_scale(
         trajectories: Reference accounts' scores, shape (t, k).
         fallback: Scale of a wider population.
         resolution: Smallest spread of each output, shape (k,).
+        direct: Which outputs are log10 e-values, shape (k,); None = none.
 
     Raises:
         ValueError: There is neither a fallback nor a checkpoint with 30 references.
     """
     size, width = len(CHECKPOINTS), trajectories.scores.shape[1]
     fewest = FEWEST_REFERENCES if fallback is None else FEWEST_OF_A_KIND
-    parts = {field.name: np.full((size, width), np.nan) for field in fields(Scale)}
+    parts = {field.name: np.full((size, width), np.nan) for field in fields(Scale) if field.name != "direct"}
     for at in range(size):
         scores = trajectories.scores[trajectories.checkpoint == at]
         if len(scores) >= fewest:
@@ -95,7 +104,7 @@ def fit_scale(
             )
         for part, value in zip(parts.values(), found, strict=True):
             part[at] = value
-    return Scale(**parts)
+    return Scale(**parts, direct=np.zeros(width, np.bool_) if direct is None else direct)
 
 
 def _describe(scores: Floats, resolution: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
@@ -129,6 +138,11 @@ def fuse(rarity: Floats, weights: Floats) -> Floats:
         weights: Non-negative, shape (k,); normalised here.
     """
     return np.log10(bets(rarity, weights).sum(axis=1))
+
+
+def _rarity_of_bet(log10_e: Floats) -> Floats:
+    """Rarity whose bet is the e-value 10^log10_e; NaN stands for no evidence either way."""
+    return (np.nan_to_num(log10_e, nan=0.0) - np.log10(_KAPPA)) / (1 - _KAPPA)
 
 
 def bets(rarity: Floats, weights: Floats) -> Floats:

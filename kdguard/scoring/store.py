@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from kdguard.scoring.ranking import Panel, VolumeBins
 from kdguard.scoring.standardise import Scale
 from kdguard.scoring.suite import Suite
 
-BASELINE_SCHEMA_VERSION = 1
+BASELINE_SCHEMA_VERSION = 2
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -79,7 +80,11 @@ def load_baseline(path: Path, suite: Suite, *, shipped: bool = False) -> Baselin
 
 def _to_bytes(baseline: Baseline) -> bytes:
     suite = baseline.suite
-    arrays: Arrays = {"embedding": suite.embedding.weights, "familiarity": suite.familiarity.seen}
+    arrays: Arrays = {
+        "embedding": suite.embedding.weights,
+        "familiarity/common": suite.familiarity.common,
+        "familiarity/seen": suite.familiarity.seen,
+    }
     header: dict[str, Any] = {
         "schema_version": BASELINE_SCHEMA_VERSION,
         "detectors": _versions(suite),
@@ -88,6 +93,7 @@ def _to_bytes(baseline: Baseline) -> bytes:
         "kind_of": dict(baseline.kind_of),
         "owners": baseline.owners,
         "bins": {},
+        "typical": {},
         "parameters": {},
     }
     for owner, value in (("technique", suite.technique), *((item.name, item) for item in suite.detectors)):
@@ -99,10 +105,11 @@ def _to_bytes(baseline: Baseline) -> bytes:
                 header["parameters"][f"{owner}/{field.name}"] = content
     for at, (name, kind) in enumerate(baseline.kinds.items()):
         header["bins"][name] = [list(kind.panel.bins.first), list(kind.panel.bins.share)]
+        header["typical"][name] = kind.typical
         arrays |= {
             **{f"kind-{at}/scale/{field.name}": getattr(kind.scale, field.name) for field in fields(Scale)},
-            **{f"kind-{at}/fused/{field.name}": getattr(kind.fused, field.name) for field in fields(Scale)},
             f"kind-{at}/best": kind.panel.best,
+            f"kind-{at}/early": kind.panel.early,
             f"kind-{at}/owner": kind.panel.owner,
         }
     if baseline.contributions is not None:
@@ -127,9 +134,19 @@ def _check(path: Path, header: dict[str, Any], suite: Suite) -> None:
         )
     if header["detectors"] != _versions(suite):
         raise BaselineError(
-            f"{path}: was made for other detectors ({', '.join(header['detectors'])}); "
-            "make the baseline again with this version of kdguard"
+            f"{path}: was made for other detectors: {_difference(header['detectors'], _versions(suite))}; "
+            "make it again with `kdguard baseline`"
         )
+
+
+def _difference(known: Mapping[str, list[str]], here: Mapping[str, list[str]]) -> str:
+    told = (
+        ("does not know", [name for name in here if name not in known]),
+        ("needs", [name for name in known if name not in here]),
+        ("has another version of", [name for name in known if name in here and known[name] != here[name]]),
+    )
+    parts = [f"it {what} {', '.join(map(repr, names))}" for what, names in told if names]
+    return " and ".join(parts) or "they stand in another order"
 
 
 def _read_suite(suite: Suite, header: dict[str, Any], arrays: Arrays) -> Suite:
@@ -150,7 +167,7 @@ def _read_suite(suite: Suite, header: dict[str, Any], arrays: Arrays) -> Suite:
         detectors=detectors,
         weights=header["weights"],
         embedding=Embedding(arrays["embedding"]),
-        familiarity=Familiarity(arrays["familiarity"]),
+        familiarity=Familiarity(arrays["familiarity/common"], arrays["familiarity/seen"]),
         ties=suite.ties,
         statistics=suite.statistics,
     )
@@ -161,8 +178,11 @@ def _read_kind(name: str, at: int, header: dict[str, Any], arrays: Arrays) -> Ki
     return Kind(
         name=name,
         scale=Scale(*(arrays[f"kind-{at}/scale/{field.name}"] for field in fields(Scale))),
-        fused=Scale(*(arrays[f"kind-{at}/fused/{field.name}"] for field in fields(Scale))),
+        typical=header["typical"][name],
         panel=Panel(
-            VolumeBins(tuple(first), tuple(share)), arrays[f"kind-{at}/best"], arrays[f"kind-{at}/owner"]
+            VolumeBins(tuple(first), tuple(share)),
+            arrays[f"kind-{at}/best"],
+            arrays[f"kind-{at}/early"],
+            arrays[f"kind-{at}/owner"],
         ),
     )

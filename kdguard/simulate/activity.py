@@ -122,7 +122,7 @@ def activity(
     return Activity(
         time=tempo.time,
         session=tempo.session if call.sessions else np.full(n, -1, np.int64),
-        client=_clients(rng, tempo.session, clients),
+        client=draw_client(rng, tempo.session, clients),
         prompt=list(prompts),
         system=list(systems) if systems is not None else [call.system] * n,
         tools=[call.tools] * n,
@@ -144,7 +144,7 @@ def _const(n: int, value: int | None) -> Ints:
     return np.full(n, -1 if value is None else value, np.int64)
 
 
-def _clients(rng: np.random.Generator, session: Ints, clients: int) -> Ints:
+def draw_client(rng: np.random.Generator, session: Ints, clients: int) -> Ints:
     """Clients change between sessions, not within one; early clients are used more."""
     if clients == 1:
         return np.zeros(len(session), np.int64)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from kdguard.simulate.activity import Account, Activity
+from kdguard.simulate.identity import Identity
 from kdguard.simulate.setting import DAY, HOUR, NEW_MODEL, Ints, Setting
 
 
@@ -88,8 +89,22 @@ def pivot(activity: Activity, strength: float, rng: np.random.Generator, setting
     return replace(activity, model=model)
 
 
-def ask_logprobs(activity: Activity, strength: float, rng: np.random.Generator) -> Activity:
+def ask_logprobs(
+    activity: Activity,
+    strength: float,
+    rng: np.random.Generator,
+    *,
+    top: tuple[int, int] = (5, 21),
+    token_ids: tuple[int, int] = (100, 99_000),
+) -> Activity:
     """Ask for the alternatives of each token, in some requests with a logit bias to reach the rest.
+
+    Args:
+        activity: Requests of one account, or of several that act as one.
+        strength: Share of the attack requests that ask.
+        rng: Source of randomness.
+        top: Least number of alternatives, and one more than the most.
+        token_ids: Least token id that a bias names, and one more than the largest.
 
     References:
         Carlini et al. (2024), arXiv 2403.06634; Finlayson et al. (2024), arXiv 2403.09539.
@@ -98,36 +113,50 @@ def ask_logprobs(activity: Activity, strength: float, rng: np.random.Generator) 
         return activity
     chosen = activity.attack & (rng.random(len(activity)) < strength)
     logprobs = np.where(chosen, 1, activity.logprobs)
-    top = np.where(chosen, int(rng.integers(5, 21)), activity.top_logprobs)
+    told = np.where(chosen, int(rng.integers(*top)), activity.top_logprobs)
     bias = list(activity.logit_bias)
     if rng.random() < 0.3:
         for place in np.flatnonzero(chosen & (rng.random(len(activity)) < 0.5)).tolist():
-            bias[place] = f'{{"{int(rng.integers(100, 99_000))}":-100}}'
-    return replace(activity, logprobs=logprobs, top_logprobs=top, logit_bias=bias)
+            bias[place] = f'{{"{int(rng.integers(*token_ids))}":-100}}'
+    return replace(activity, logprobs=logprobs, top_logprobs=told, logit_bias=bias)
 
 
 def share_cards(accounts: Sequence[Account], strength: float, rng: np.random.Generator) -> list[Account]:
     """Groups of accounts pay with one card."""
-    found = list(accounts)
+    return _known_as(accounts, pool_cards([account.identity for account in accounts], strength, rng))
+
+
+def pool_cards(owners: Sequence[Identity], strength: float, rng: np.random.Generator) -> list[Identity]:
+    """Identities of which a share pays with cards common to a group."""
+    found = list(owners)
     for group in _groups(len(found), strength, rng):
-        card = next((found[i].identity.payment_hash for i in group if found[i].identity.payment_hash), None)
+        card = next((found[i].payment_hash for i in group if found[i].payment_hash), None)
         for i in group:
-            found[i] = replace(found[i], identity=replace(found[i].identity, payment_hash=card))
+            found[i] = replace(found[i], payment_hash=card)
     return found
 
 
 def share_addresses(accounts: Sequence[Account], strength: float, rng: np.random.Generator) -> list[Account]:
     """Groups of accounts come from one set of addresses, each with its own programs."""
-    found = list(accounts)
+    return _known_as(accounts, pool_addresses([account.identity for account in accounts], strength, rng))
+
+
+def pool_addresses(owners: Sequence[Identity], strength: float, rng: np.random.Generator) -> list[Identity]:
+    """Identities of which a share comes from addresses common to a group."""
+    found = list(owners)
     for group in _groups(len(found), strength, rng):
-        homes = [client.address for i in group[:4] for client in found[i].identity.clients if client.address]
+        homes = [client.address for i in group[:4] for client in found[i].clients if client.address]
         for i in group:
-            own = found[i].identity
+            own = found[i]
             if homes:
                 picks = rng.integers(len(homes), size=len(own.clients)).tolist()
                 clients = tuple(replace(c, address=homes[p]) for c, p in zip(own.clients, picks, strict=True))
-                found[i] = replace(found[i], identity=replace(own, clients=clients))
+                found[i] = replace(own, clients=clients)
     return found
+
+
+def _known_as(accounts: Sequence[Account], owners: Sequence[Identity]) -> list[Account]:
+    return [replace(one, identity=owner) for one, owner in zip(accounts, owners, strict=True)]
 
 
 def _groups(n: int, strength: float, rng: np.random.Generator) -> list[list[int]]:

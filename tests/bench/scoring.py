@@ -29,6 +29,7 @@ from kdguard.exchanges.store import write
 from kdguard.scoring.score import fold_log, score_accounts
 from kdguard.scoring.spill import Spill
 from kdguard.simulate.pools import Pools
+from tests.bench.state import sizes
 
 PROMPT_BYTES = 500
 
@@ -117,6 +118,7 @@ def results(rows: int) -> Iterator[dict[str, Any]]:
                     "ratio_to_vectorizer": round(done / seconds / reference, 2),
                     "peak_mib": round(peak_mib),
                 }
+    yield from sizes()
     yield {
         "bench": "versions",
         "kdguard": kdguard.__version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -75,6 +76,9 @@ def test_report_and_ocsf_are_written(scored: subprocess.CompletedProcess[bytes],
     assert scored.returncode in {0, 1}
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert page.lower().startswith("<!doctype html>")
+    accounts = folder / "accounts.csv"
+    assert hashlib.sha256(accounts.read_bytes()).hexdigest() in page
+    assert f"--accounts {accounts} --baseline {folder / 'baseline.safetensors'}" in page
     events = [json.loads(line) for line in (folder / "ocsf.jsonl").read_text().splitlines()]
     assert events
     assert {event["class_uid"] for event in events} == {2004}
@@ -106,6 +110,38 @@ def test_a_log_on_standard_input_and_unreadable_lines(folder: Path) -> None:
     assert summary["rejected_lines"] == 1
     assert json.loads(rejects.read_text())["line"] == 201
     assert b"1 lines could not be read" in done.stderr
+
+
+def test_late_exchanges_are_left_out_alike_by_any_cut_of_the_log(folder: Path, tmp_path: Path) -> None:
+    """In order of time nothing is late; an account's rows of its first hour, sent at the end, are."""
+    rows = [orjson.loads(line) for line in (folder / "log.jsonl").read_bytes().splitlines()]
+    rows.sort(key=lambda row: (row["time"], row["request_id"]))
+    name = max({row["account_id"] for row in rows}, key=[row["account_id"] for row in rows].count)
+    first = [row for row in rows if row["account_id"] == name][:5]
+    late = [row for row in rows if row not in first] + first
+    whole, (one, two) = tmp_path / "late.jsonl", (tmp_path / "late-1.jsonl", tmp_path / "late-2.jsonl")
+    for path, part in ((whole, late), (one, late[:700]), (two, late[700:])):
+        path.write_bytes(b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in part))
+
+    def run(*arguments: str) -> list[bytes]:
+        done = kdguard("score", *arguments, "--baseline", str(folder / "baseline.safetensors"), "--json")
+        assert done.returncode in {0, 1}, done.stderr.decode()
+        return done.stdout.splitlines()
+
+    bounded = run(str(whole), "--lateness", "1")
+    summary = json.loads(bounded[-1])["summary"]
+    assert (summary["late_exchanges"], summary["exchanges"]) == (5, len(rows) - 5)
+    assert run(str(one), str(two), "--lateness", "1")[:-1] == bounded[:-1]
+    assert run(str(whole), "--lateness", "1", "--workers", "2")[:-1] == bounded[:-1]
+    assert json.loads(run(str(whole))[-1])["summary"]["late_exchanges"] is None
+
+
+def test_formats_that_join_records_have_no_order_of_arrival(folder: Path) -> None:
+    log = Path(__file__).resolve().parents[2] / "fixtures" / "logs" / "openai-batch.input.jsonl"
+    baseline = str(folder / "baseline.safetensors")
+    done = kdguard("score", str(log), "--baseline", baseline, "--lateness", "1")
+    assert done.returncode == 2
+    assert b"leave out --lateness" in done.stderr
 
 
 def test_without_a_baseline_nothing_goes_beyond_review(folder: Path) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from kdguard.detectors.query_patterns.coordination import STATISTICS
-from kdguard.detectors.query_patterns.coordination.one_frame import OneFrame, across_owners
+from kdguard.detectors.query_patterns.coordination.alike import across_owners
+from kdguard.detectors.query_patterns.coordination.one_frame import OneFrame
 from kdguard.detectors.query_patterns.coordination.one_meaning import OneMeaning
 from kdguard.detectors.query_patterns.coordination.one_origin import OneOrigin
 from kdguard.detectors.query_patterns.coordination.one_technique import OneTechnique

@@ -33,6 +33,7 @@ SAMPLES: dict[str, tuple[tuple[str, ...], str]] = {
     },
     "openai-batch": (("openai-batch.input.jsonl", "openai-batch.output.jsonl"), "auto"),
     "anthropic-batch": (("anthropic-batch.requests.jsonl", "anthropic-batch.results.jsonl"), "auto"),
+    "langfuse-legacy": (("langfuse-legacy.observations.jsonl", "langfuse-legacy.traces.jsonl"), "auto"),
     "azure-apim": (("azure-apim.llm.jsonl", "azure-apim.gateway.jsonl"), "auto"),
     "mapping": (("mapping.jsonl",), f"mapping:{LOGS / 'mapping.toml'}"),
 }

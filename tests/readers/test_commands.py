@@ -9,9 +9,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from kdguard.cli.abilities import REQUIREMENTS
 from kdguard.cli.convert import convert
-from kdguard.cli.inspect import REQUIREMENTS, inspect
+from kdguard.cli.inspect import inspect
 from kdguard.exchanges.schema import EXCHANGES
+from kdguard.exchanges.store import write
 from kdguard.readers import read, summary
 from tests.readers.log_samples import LOGS, rows_of
 
@@ -34,7 +36,7 @@ def test_inspect_fits_one_screen(tmp_path: Path) -> None:
     done = RUN.invoke(app, ["inspect", str(mixed)])
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
-    assert len(lines) <= 45
+    assert len(lines) <= 50
     assert max(map(len, lines)) <= 100
     for said in ("jsonl", "prompt 100%", "must be RFC 3339", "mixed.jsonl:4", "technique"):
         assert said in done.stdout
@@ -48,6 +50,59 @@ def test_inspect_json_tells_what_would_abstain() -> None:
     verdict = told["detectors"][0]
     assert (verdict["state"], verdict["usable"]) == ("abstains", 0)
     assert "--account" in verdict["note"]
+
+
+def test_inspect_counts_exchanges_by_file_and_by_format(tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_bytes(FLAT.read_bytes() + b'{"account_id": "a", "prompt": "x", "time": "never"}\n{"broken\n')
+    joined = [LOGS / "openai-batch.input.jsonl", LOGS / "openai-batch.output.jsonl"]
+    parquet = tmp_path / "x.parquet"
+    write(read([FLAT]), parquet)
+    paths = [str(path) for path in (mixed, *joined, parquet)]
+    told = orjson.loads(RUN.invoke(app, ["inspect", "--json", *paths]).stdout)
+    files = {Path(entry["file"]).name: entry for entry in told["files"]}
+    assert list(files) == [
+        "mixed.jsonl",
+        "openai-batch.input.jsonl",
+        "openai-batch.output.jsonl",
+        "x.parquet",
+    ]
+    flat = len(rows_of(read([FLAT])))
+    assert (files["mixed.jsonl"]["exchanges"], files["mixed.jsonl"]["rejected"]) == (flat, 2)
+    assert (files["x.parquet"]["format"], files["x.parquet"]["exchanges"]) == ("parquet", flat)
+    batch = sum(files[path.name]["exchanges"] for path in joined)
+    assert batch == told["formats"]["openai-batch"]
+    assert sum(entry["exchanges"] for entry in told["files"]) == told["exchanges"]
+    shown = RUN.invoke(app, ["inspect", *paths]).stdout
+    assert "mixed.jsonl" in shown
+    assert "openai-batch.output.jsonl" in shown
+
+
+def test_inspect_says_which_claims_the_floor_rules_out() -> None:
+    told = orjson.loads(RUN.invoke(app, ["inspect", "--json", str(FLAT)]).stdout)
+    assert [claim["possible"] for claim in told["claims"]] == [False, False]
+    shown = " ".join(RUN.invoke(app, ["inspect", str(FLAT)]).stdout.split())
+    assert "ruled out" in shown
+    assert "needs 124 references" in shown
+
+
+def test_inspect_lists_what_other_distributions_bring(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "acme_sinker-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-sinker\nVersion: 1.2\n")
+    lines = "[kdguard.detectors]\nsinker = acme_sinker:Sinker\n[kdguard.tests]\nfloat = builtins:float\n"
+    (info / "entry_points.txt").write_text(lines)
+    monkeypatch.syspath_prepend(tmp_path)
+    done = RUN.invoke(app, ["inspect", "--json", str(FLAT)])
+    assert done.exit_code == 0
+    brought = {entry["name"]: entry for entry in orjson.loads(done.stdout)["third_party"]}
+    assert {entry["distribution"] for entry in brought.values()} == {"acme-sinker 1.2"}
+    assert brought["float"]["state"] == "found"
+    assert brought["sinker"]["state"] == "broken"
+    assert "No module named 'acme_sinker'" in brought["sinker"]["note"]
+    assert "acme-sinker 1.2" in RUN.invoke(app, ["inspect", str(FLAT)]).stdout
 
 
 def test_convert_and_read_back(tmp_path: Path) -> None:

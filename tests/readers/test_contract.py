@@ -15,7 +15,7 @@ from kdguard.readers import FORMATS, Reader, Rejects, formats, read
 from tests.readers.log_samples import LOGS, SAMPLES, rows_of
 
 BAD_LINES = [b"{not json", b"\x00\x01\xff\xfe", b"[1, 2", b"42", b'"text"', b"null", b"NaN", b'{"a": 1e999}']
-JOINED = ("azure-apim", "openai-batch", "anthropic-batch")
+JOINED = ("azure-apim", "openai-batch", "anthropic-batch", "langfuse-legacy")
 QUIET = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 

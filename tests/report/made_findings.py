@@ -37,6 +37,18 @@ DETECTORS = {
     "session_shape": ("Shape of sessions", "Sessions have one turn; benign ones of this kind have 4."),
 }
 BASELINE = hashlib.sha256(b"baseline").hexdigest()
+INPUTS = {
+    "files": [
+        {"name": "october.jsonl.zst", "sha256": "ab" * 32, "bytes": 48_210_331, "format": "jsonl"},
+        {"name": "accounts.csv", "sha256": "cd" * 32, "bytes": 52_114, "format": "csv"},
+    ],
+    "parameters": {"alpha": ALPHA, "fdr": FDR, "epoch_days": 30},
+    "versions": {"kdguard": "0.1.0", "schema": "1"},
+    "baseline_digest": BASELINE,
+    "created": "2026-11-02T09:14:00Z",
+    "period": ["2026-10-01T00:00:12Z", "2026-10-30T23:59:48Z"],
+    "command": "kdguard score october.jsonl.zst --accounts accounts.csv --baseline own.kdg --json",
+}
 
 
 def _evidence(
@@ -182,74 +194,49 @@ def _cluster(rng: np.random.Generator, name: str, members: list[str]) -> Verdict
 
 def _plots(rng: np.random.Generator, accounts: list[Verdict], groups: dict[str, list[str]]) -> dict[str, Any]:
     ranked = [v for v in accounts if v.p_value is not None and v.score is not None]
-    strata, curves = [], []
-    for name, m in STRATA.items():
-        counts, edges = np.histogram(rng.gumbel(0.0, 0.7, m), bins=36)
-        strata.append({"stratum": name, "edges": edges.tolist(), "counts": counts.tolist(), "threshold": 3.1})
+    points = [
+        {"id": v.id, "score": v.score, "stratum": v.stratum, "decision": v.decision.value} for v in ranked
+    ]
+    quantiles = np.quantile(rng.gumbel(0.0, 0.35, 2_000), QUANTILE_LEVELS).tolist()
+    detectors = [
+        {"detector": name, "title": title, "quantiles": quantiles} for name, (title, _) in DETECTORS.items()
+    ]
+    return {
+        "score_distribution": {"strata": [_histogram(rng, name) for name in STRATA], "accounts": points},
+        "calibration": {"strata": _curves(ranked)},
+        "contributions": {"detectors": detectors},
+        "timeline": _timeline(rng, ranked),
+        "cluster_graph": [_graph(rng, name, members) for name, members in groups.items()],
+        "inputs": INPUTS,
+    }
+
+
+def _histogram(rng: np.random.Generator, stratum: str) -> dict[str, Any]:
+    counts, edges = np.histogram(rng.gumbel(0.0, 0.7, STRATA[stratum]), bins=36)
+    return {"stratum": stratum, "edges": edges.tolist(), "counts": counts.tolist(), "threshold": 3.1}
+
+
+def _curves(ranked: list[Verdict]) -> list[dict[str, Any]]:
+    curves = []
+    for name in STRATA:
         p = sorted(float(v.p_value or 0) for v in ranked if v.stratum == name)
         cdf = [(i + 1) / len(p) for i in range(len(p))]
-        curves.append(
-            {
-                "stratum": name,
-                "p": p[:200],
-                "cdf": cdf[:200],
-                "accounts": len(p),
-                "drift": "stable",
-                "drift_p": 0.41,
-            }
-        )
+        curve = {"stratum": name, "p": p[:200], "cdf": cdf[:200], "accounts": len(p)}
+        curves.append(curve | {"drift": "stable", "drift_p": 0.41})
     curves[-1] |= {"drift": "too_few", "drift_p": None}
-    top = [v for v in ranked if v.decision in (Decision.FLAG, Decision.REVIEW)][:50]
+    return curves
+
+
+def _timeline(rng: np.random.Generator, ranked: list[Verdict]) -> dict[str, Any]:
     daily = np.where(np.arange(30) > 8, 9, 0) * (np.arange(30) % 7 < 5)
     rows = []
-    for v in top:
+    for v in [v for v in ranked if v.decision in (Decision.FLAG, Decision.REVIEW)][:50]:
         requests = rng.poisson(daily + 0.4 if v.clusters else np.full(30, 6.0))
         doubt = rng.binomial(requests, 0.8 if v.clusters else 0.4)
-        alarm = v.first_alarm.time if v.first_alarm else None
-        rows.append(
-            {
-                "account": v.id,
-                "requests": requests.tolist(),
-                "suspicious": doubt.tolist(),
-                "first_alarm": alarm,
-            }
-        )
-    quantiles = np.quantile(rng.gumbel(0.0, 0.35, 2_000), QUANTILE_LEVELS).tolist()
-    return {
-        "score_distribution": {
-            "strata": strata,
-            "accounts": [
-                {"id": v.id, "score": v.score, "stratum": v.stratum, "decision": v.decision.value}
-                for v in ranked
-            ],
-        },
-        "calibration": {"strata": curves},
-        "contributions": {
-            "detectors": [
-                {"detector": name, "title": title, "quantiles": quantiles}
-                for name, (title, _) in DETECTORS.items()
-            ]
-        },
-        "timeline": {
-            "unit": "day",
-            "start": "2026-10-01T00:00:00Z",
-            "accounts": rows,
-            "events": [{"time": "2026-10-10T00:00:00Z", "label": "model m-large-3 released"}],
-        },
-        "cluster_graph": [_graph(rng, name, members) for name, members in groups.items()],
-        "inputs": {
-            "files": [
-                {"name": "october.jsonl.zst", "sha256": "ab" * 32, "bytes": 48_210_331, "format": "jsonl"},
-                {"name": "accounts.csv", "sha256": "cd" * 32, "bytes": 52_114, "format": "csv"},
-            ],
-            "parameters": {"alpha": ALPHA, "fdr": FDR, "epoch_days": 30},
-            "versions": {"kdguard": "0.1.0", "schema": "1"},
-            "baseline_digest": BASELINE,
-            "created": "2026-11-02T09:14:00Z",
-            "period": ["2026-10-01T00:00:12Z", "2026-10-30T23:59:48Z"],
-            "command": "kdguard score october.jsonl.zst --accounts accounts.csv --baseline own.kdg --json",
-        },
-    }
+        row = {"account": v.id, "requests": requests.tolist(), "suspicious": doubt.tolist()}
+        rows.append(row | {"first_alarm": v.first_alarm.time if v.first_alarm else None})
+    event = {"time": "2026-10-10T00:00:00Z", "label": "model m-large-3 released"}
+    return {"unit": "day", "start": "2026-10-01T00:00:00Z", "accounts": rows, "events": [event]}
 
 
 def _graph(rng: np.random.Generator, name: str, members: list[str]) -> dict[str, Any]:

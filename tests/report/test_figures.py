@@ -70,7 +70,8 @@ def test_big_and_odd_clusters_can_be_drawn() -> None:
         "edges": [{"source": 0, "target": 1, "kind": "shards of one list", "weight": 4.0}],
     }
     drawing = draw(tied)
-    assert drawing.shared[0].kind == "shards of one list (accounts in pairs)"
+    assert drawing.shared[0].kind == "shards of one list"
+    assert drawing.shared[0].by == "1 pair"
     assert draw(tied).figure == drawing.figure
     assert draw({"id": "one", "nodes": [{"id": "a"}]}).figure
 

@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 
 import pytest
 
+from kdguard.evidence import Evidence, Guarantee
 from kdguard.report.html import TABLE_ROWS, render
-from kdguard.report.plots import Plots
-from kdguard.verdict import Decision, Findings, GuaranteeState
+from kdguard.report.plots import ClusterGraph, Plots
+from kdguard.verdict import Decision, Findings, GuaranteeState, Verdict
 from tests.report.made_findings import HOSTILE, make_findings, without
 
 SECTIONS = (
@@ -109,63 +110,68 @@ def test_a_hostile_id_is_text_everywhere(markup: str, page: Page) -> None:
     assert sum(tag == "script" for tag, _ in page.tags) == 1
 
 
+BAD = '"><img src=x onerror=alert(1)>\u202e\x00\ud800'
+
+
+def spoilt(verdict: Verdict) -> Verdict:
+    """Hostile text wherever a log, an accounts table or a detector could put some."""
+    evidence = tuple(
+        dataclasses.replace(e, detector=BAD, version=BAD, summary=BAD, exhibits=(BAD,))
+        for e in verdict.evidence
+    )
+    return dataclasses.replace(
+        verdict,
+        id=BAD + verdict.id,
+        stratum=BAD,
+        members=(BAD,) if verdict.members else (),
+        clusters=(BAD,),
+        techniques=(BAD, *verdict.techniques),
+        abstain_reason=BAD if verdict.abstain_reason else None,
+        evidence=evidence,
+    )
+
+
+SPOILT_GRAPH: ClusterGraph = {
+    "id": BAD,
+    "nodes": [{"id": BAD, "decision": BAD}, {"id": BAD}],
+    "attributes": [{"kind": BAD, "hash": BAD, "weight": 1.0, "members": [0, 1]}],
+    "edges": [{"source": 0, "target": 1, "kind": BAD, "weight": 1.0}],
+}
+SPOILT: Plots = {
+    "score_distribution": {
+        "strata": [{"stratum": BAD, "volume": BAD, "edges": [0.0, 1.0], "counts": [3]}],
+        "accounts": [{"id": BAD, "score": 0.5, "stratum": BAD, "decision": BAD}],
+    },
+    "calibration": {
+        "strata": [{"stratum": BAD, "p": [0.5], "cdf": [1.0], "accounts": 1, "drift": "too_few"}]
+    },
+    "contributions": {
+        "detectors": [{"detector": BAD, "title": BAD, "quantiles": [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}]
+    },
+    "timeline": {
+        "unit": "hour",
+        "start": "2026-10-01T00:00:00Z",
+        "accounts": [{"account": BAD, "requests": [1, 2]}],
+        "events": [{"time": "2026-10-01T01:00:00Z", "label": BAD}],
+    },
+    "cluster_graph": [SPOILT_GRAPH],
+    "inputs": {
+        "files": [{"name": BAD, "sha256": BAD, "bytes": 1, "format": BAD}],
+        "parameters": {BAD: BAD},
+        "versions": {BAD: BAD},
+        "baseline_digest": BAD,
+        "created": BAD,
+        "command": BAD,
+        "period": [BAD, BAD],
+    },
+    "missing": {"timeline": BAD},
+}
+
+
 def test_every_text_from_the_log_is_escaped() -> None:
-    bad = '"><img src=x onerror=alert(1)>\u202e\x00\ud800'
-    found = make_findings(benign=5)
-    verdicts = [
-        dataclasses.replace(
-            v,
-            id=bad + v.id,
-            stratum=bad,
-            members=(bad,) if v.members else (),
-            clusters=(bad,),
-            techniques=(bad, *v.techniques),
-            abstain_reason=bad if v.abstain_reason else None,
-            evidence=tuple(
-                dataclasses.replace(e, detector=bad, version=bad, summary=bad, exhibits=(bad,))
-                for e in v.evidence
-            ),
-        )
-        for v in found.verdicts
-    ]
-    plots: Plots = {
-        "score_distribution": {
-            "strata": [{"stratum": bad, "volume": bad, "edges": [0.0, 1.0], "counts": [3]}],
-            "accounts": [{"id": bad, "score": 0.5, "stratum": bad, "decision": bad}],
-        },
-        "calibration": {
-            "strata": [{"stratum": bad, "p": [0.5], "cdf": [1.0], "accounts": 1, "drift": "too_few"}]
-        },
-        "contributions": {
-            "detectors": [{"detector": bad, "title": bad, "quantiles": [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}]
-        },
-        "timeline": {
-            "unit": "hour",
-            "start": "2026-10-01T00:00:00Z",
-            "accounts": [{"account": bad, "requests": [1, 2]}],
-            "events": [{"time": "2026-10-01T01:00:00Z", "label": bad}],
-        },
-        "cluster_graph": [
-            {
-                "id": bad,
-                "nodes": [{"id": bad, "decision": bad}, {"id": bad}],
-                "attributes": [{"kind": bad, "hash": bad, "weight": 1.0, "members": [0, 1]}],
-                "edges": [{"source": 0, "target": 1, "kind": bad, "weight": 1.0}],
-            }
-        ],
-        "inputs": {
-            "files": [{"name": bad, "sha256": bad, "bytes": 1, "format": bad}],
-            "parameters": {bad: bad},
-            "versions": {bad: bad},
-            "baseline_digest": bad,
-            "created": bad,
-            "command": bad,
-            "period": [bad, bad],
-        },
-        "missing": {"timeline": bad},
-    }
-    summary = {"accounts": 5, "guarantee_state": "suspended", "guarantee_reason": bad, "alpha": 0.01}
-    text = render(Findings(verdicts=tuple(verdicts), summary=summary, plots=dict(plots)), title="<b>")
+    verdicts = tuple(map(spoilt, make_findings(benign=5).verdicts))
+    summary = {"accounts": 5, "guarantee_state": "suspended", "guarantee_reason": BAD, "alpha": 0.01}
+    text = render(Findings(verdicts=verdicts, summary=summary, plots=dict(SPOILT)), title="<b>")
     assert not any(tag == "img" for tag, _ in Page(text).tags)
     shown = " ".join(Page(text).words)
     assert "\u202e" not in shown
@@ -223,6 +229,49 @@ def test_headline_counts_what_is_there(findings: Findings, page: Page) -> None:
     assert (
         f"Expect about {findings.summary['expected_innocent_reviews']:.1f} innocent accounts" in page.text()
     )
+
+
+def test_the_smallest_group_that_can_be_flagged_is_told(findings: Findings, page: Page) -> None:
+    assert "must stand out together" not in page.text()
+    summary = dict(findings.summary) | {"smallest_group_bh_can_flag": 7}
+    told = Page(render(dataclasses.replace(findings, summary=summary))).text()
+    assert "at least 7 owners must stand out together" in told
+
+
+def test_a_group_card_tells_its_rank_in_words_and_its_parts_as_parts(findings: Findings) -> None:
+    rank = Evidence(
+        detector="coordination.rank",
+        version="1",
+        subject="c-1",
+        guarantee=Guarantee.DESCRIPTIVE,
+        score=9.0,
+        p_value=0.07,
+        p_floor=0.07,
+        summary="31 accounts share 2 cards",
+        exhibits=("req-first",),
+    )
+    verdicts = tuple(
+        dataclasses.replace(v, evidence=(rank, *v.evidence)) if v.kind == "cluster" else v
+        for v in findings.verdicts
+    )
+    text = render(dataclasses.replace(findings, verdicts=verdicts))
+    card = text[text.index("tested as one") : text.index("</article>", text.index("tested as one"))]
+    assert "31 accounts share 2 cards" in card
+    assert "req-first" in card
+    assert "Coordination" not in card
+    assert "took no part in the decision" not in card
+    assert "part of the group\u2019s score" in card
+
+
+def test_detectors_without_a_title_are_named_readably_and_empty_bars_are_left_out(findings: Findings) -> None:
+    account = next(v for v in findings.verdicts if v.kind == "account" and v.decision is Decision.FLAG)
+    strong = dataclasses.replace(account.evidence[0], detector="mixture_tail.focus", contribution=2.0)
+    nothing = dataclasses.replace(account.evidence[0], detector="novelty.mean", contribution=0.0004)
+    alone = dataclasses.replace(account, evidence=(strong, nothing))
+    page = Page(render(Findings(verdicts=(alone,), summary=findings.summary, plots={})))
+    assert "Mixture tail: focus" in page.text()
+    assert "Novelty" not in page.text()
+    assert "1 weaker detector not shown" in page.text()
 
 
 def test_same_findings_same_bytes(markup: str) -> None:

@@ -4,17 +4,27 @@ import numpy as np
 import pytest
 
 from kdguard.scan import CHECKPOINTS
-from kdguard.scoring.ranking import Panel, VolumeBins, running, running_minimum, suprema, volume_bins
+from kdguard.scoring.ranking import (
+    Panel,
+    VolumeBins,
+    first_looks,
+    running,
+    running_minimum,
+    suprema,
+    volume_bins,
+)
+from kdguard.stats.conformal import references_needed
 from tests.rates import assert_detectable, assert_rate_at_most
 
 
 def test_bins_merge_until_each_can_carry_its_share() -> None:
-    ten, twenty, heavy = (CHECKPOINTS.index(count) for count in (10, 20, 160))
-    assert volume_bins(np.full(5000, CHECKPOINTS.index(320))).first == (ten, twenty, heavy)
-    assert volume_bins(np.full(5000, CHECKPOINTS.index(40))).first == (ten, twenty)
-    few = volume_bins(np.array([CHECKPOINTS.index(40)] * 150 + [CHECKPOINTS.index(320)] * 40))
-    assert few.first == (ten, twenty)
-    assert few.share == pytest.approx((0.1, 0.9))
+    ten, heavy = (CHECKPOINTS.index(count) for count in (10, 640))
+    enough = references_needed(0.01 * 0.2)
+    assert volume_bins(np.full(enough, heavy)).first == (ten, heavy)
+    assert volume_bins(np.full(enough, heavy - 1)).first == (ten,)
+    few = volume_bins(np.array([CHECKPOINTS.index(40)] * 5000 + [heavy] * (enough - 1)))
+    assert few.first == (ten,)
+    assert few.share == pytest.approx((1.0,))
 
 
 def test_shares_of_alpha_add_to_one() -> None:
@@ -38,9 +48,15 @@ def test_suprema_know_which_bins_were_reached() -> None:
     assert np.isnan(best[1, 1])
 
 
+def test_first_looks_leave_later_ones_out() -> None:
+    early = first_looks(np.array([1.0, 3.0, 9.0, 5.0]), np.array([0, 0, 0, 1]), np.array([0, 1, 2, 2]), 2)
+    assert early[0] == 3
+    assert np.isnan(early[1])
+
+
 def test_nobody_is_ranked_against_their_own_owner() -> None:
     bins = VolumeBins((0,), (1.0,))
-    panel = Panel(bins, np.array([[5.0], [1.0], [2.0]]), np.array([7, 8, 9], np.uint64))
+    panel = Panel(bins, np.array([[5.0], [1.0], [2.0]]), np.zeros(3), np.array([7, 8, 9], np.uint64))
     own, other = panel.rank(np.array([5.0, 5.0]), np.zeros(2, np.int64), np.array([7, 1], np.uint64))
     assert own == pytest.approx(1 / 3)
     assert other == pytest.approx(2 / 4)
@@ -65,7 +81,7 @@ def test_alarms_stay_rare_for_accounts_that_are_looked_at_again_and_again(rng: n
         references,
         bins,
     )
-    panel = Panel(bins, panel_best, np.arange(1, references + 1, dtype=np.uint64))
+    panel = Panel(bins, panel_best, panel_best[:, 0], np.arange(1, references + 1, dtype=np.uint64))
     bin_of = bins.of(checkpoint)
     values = running(walks(accounts).reshape(-1), account, bin_of)
     p = running_minimum(panel.rank(values, bin_of, np.zeros(len(values), np.uint64)), account)

@@ -180,6 +180,6 @@ def test_damaged_baselines_say_what_to_do(tmp_path: Path, damage: str) -> None:
     if damage == "text":
         path.write_text("not a baseline")
     if damage == "other version":
-        path.write_bytes(path.read_bytes().replace(b'schema_version\\": 1', b'schema_version\\": 9'))
+        path.write_bytes(path.read_bytes().replace(b'schema_version\\": 2', b'schema_version\\": 9'))
     with pytest.raises(BaselineError, match=r"kdguard"):
         load_baseline(path, default_suite())

@@ -132,7 +132,7 @@ def test_exact_test_takes_one_account_an_owner() -> None:
     assert cell.exact_p == pytest.approx(exact_excess(1, 51, 0.02))
 
 
-def test_volume_bins_are_those_that_share_alpha() -> None:
+def test_volume_bins_are_named_after_their_ends() -> None:
     assert volume_bin(pd.Series([9, 10, 159, 160, 1280])).tolist() == [
         "under 10", "10 to 19", "20 to 159", "160 to 1279", "1280 and more",
     ]  # fmt: skip

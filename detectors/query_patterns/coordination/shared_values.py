@@ -47,7 +47,7 @@ def propose(scene: Scene, kinds: Sequence[str]) -> Pairs:
     found = scene.traces.ask(
         f"""
         {_MINE}, offers AS (
-            SELECT *, unnest(range(1, {PARTNERS + 1})) AS ahead FROM mine
+            SELECT *, unnest(range(1, least({PARTNERS}, holders - place) + 1)) AS ahead FROM mine
             WHERE holders > 1 AND weight >= {_LEAST_PROPOSED}
         )
         SELECT DISTINCT a.node AS source, b.node AS target
@@ -68,6 +68,7 @@ def weigh(scene: Scene, pairs: Pairs, kinds: Sequence[str], *, add: bool = False
         add: Add up all values shared, less log10 of the pairs of values that could have met; otherwise the rarest.
     """
     weight = np.zeros((len(pairs), len(kinds)))
+    # Pairs are joined first and on their own: joining holders of a common value first would be quadratic in them.
     rule = (
         "greatest(sum(a.weight) - log10(any_value(a.held) * any_value(b.held)), 0)"
         if add
@@ -75,10 +76,11 @@ def weigh(scene: Scene, pairs: Pairs, kinds: Sequence[str], *, add: bool = False
     )
     found = scene.traces.ask(
         f"""
-        {_MINE}
-        SELECT p.pair, a.kind, {rule} AS weight
-        FROM pairs p JOIN mine a ON a.node = p.source
-        JOIN mine b ON b.node = p.target AND a.kind = b.kind AND a.code = b.code
+        {_MINE}, near AS MATERIALIZED (
+            SELECT p.pair, p.target, m.kind, m.code, m.held, m.weight FROM pairs p JOIN mine m ON m.node = p.source
+        )
+        SELECT a.pair, a.kind, {rule} AS weight
+        FROM near a JOIN mine b ON b.node = a.target AND a.kind = b.kind AND a.code = b.code
         GROUP BY ALL
         """,
         pairs={"pair": np.arange(len(pairs)), "source": pairs.source, "target": pairs.target},

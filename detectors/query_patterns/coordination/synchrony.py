@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kdguard.detectors.query_patterns.coordination.one_frame import across_owners
+from kdguard.detectors.query_patterns.coordination.alike import across_owners
 from kdguard.evidence import Guarantee
 from kdguard.features.signals import NO_TIME
 from kdguard.features.text import mix

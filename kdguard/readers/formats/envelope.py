@@ -29,6 +29,8 @@ def exchanges(request: Any, response: Any, row: Row) -> Iterator[Row]:
     body = unwrapped(request)
     if isinstance(body, str) and body.lstrip()[:1] in ("{", "["):
         known.setdefault("truncated", True)  # a body that stops before its end; its text is not guessed
+    if isinstance(answered, str) and answered.lstrip()[:2] == '{"' and answered.rstrip()[-1] not in "}]":
+        known.setdefault("truncated", True)  # likewise, and its text is kept as it came
     asked = ask(body)
     from_response = {
         "request_id": first(answered, "id", "responseId"),

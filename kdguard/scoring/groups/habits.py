@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from kdguard.features.embedding import SIGNS
 from kdguard.scoring.facts import Facts
 from kdguard.scoring.groups.traces import Traces
 
@@ -28,7 +29,7 @@ class Habits:
         subject: Hash of the account, ascending, shape (m,).
         requests: Half-0 requests with text, shape (o,).
         wording: Share of them that read like each technique, shrunk towards none, shape (o, 13).
-        meaning: Mean sign vector of the prompts, shape (o, 128), float32.
+        meaning: Mean sign vector of the prompts, shape (o, 128), float32; zeros for owners who do not speak.
         first_us, last_us: First and last time over both halves, shape (o,); 0 = unknown.
     """
 
@@ -70,7 +71,12 @@ def habits_of(traces: Traces) -> Habits:
     facts: Facts = traces.facts
     owner, node = np.unique(facts.owner, return_inverse=True)
     total, high = (_by_owner(values, node, len(owner)) for values in traces.wording())
-    sums, counts = (_by_owner(values, node, len(owner)) for values in traces.sign_sums())
+    speaking = np.flatnonzero(total >= FEWEST_REQUESTS)
+    row = np.full(len(owner), -1)
+    row[speaking] = np.arange(len(speaking))
+    # Rows that are never written take no memory: most owners of a large log send next to nothing.
+    meaning = np.zeros((len(owner), SIGNS), np.float32)
+    meaning[speaking] = traces.sign_sums(row[node], len(speaking)) / total[speaking, None]
     first, last = traces.lifetimes()
     first_us = np.full(len(owner), np.iinfo(np.int64).max)
     last_us = np.zeros(len(owner), np.int64)
@@ -82,7 +88,7 @@ def habits_of(traces: Traces) -> Habits:
         facts.subject,
         total,
         high / (total[:, None] + 1.0),
-        (sums / np.maximum(counts, 1)[:, None]).astype(np.float32),
+        meaning,
         np.where(last_us > 0, first_us, 0),
         last_us,
     )

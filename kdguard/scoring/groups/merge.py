@@ -37,7 +37,8 @@ def merged(habits: Habits, owners: Sequence[Ints]) -> tuple[tuple[int, ...], ...
     graph.add_nodes_from(range(len(owners)))
     if heard.sum() > 1:
         profile = _centred(habits, heard)
-        sums = [profile[group[heard[group]]] for group in owners]
+        place = np.cumsum(heard) - 1
+        sums = [profile[place[group[heard[group]]]] for group in owners]
         for left in range(len(owners)):
             for right in range(left + 1, len(owners)):
                 if _alike(sums[left], sums[right]):
@@ -46,11 +47,11 @@ def merged(habits: Habits, owners: Sequence[Ints]) -> tuple[tuple[int, ...], ...
 
 
 def _centred(habits: Habits, heard: npt.NDArray[np.bool_]) -> Floats:
-    """Wording and meaning side by side, each scaled to the same mean square over owners heard."""
+    """Wording and meaning of owners heard, side by side, each scaled to the same mean square."""
     parts = []
-    for values in (habits.wording.astype(np.float64), habits.meaning.astype(np.float64)):
-        centred = values - np.median(values[heard], axis=0)
-        scale = np.sqrt(np.mean(np.square(centred[heard]).sum(axis=1)))
+    for values in (habits.wording[heard].astype(np.float64), habits.meaning[heard].astype(np.float64)):
+        centred = values - np.median(values, axis=0)
+        scale = np.sqrt(np.mean(np.square(centred).sum(axis=1)))
         parts.append(centred / max(scale, 1e-12))
     return np.concatenate(parts, axis=1)
 

@@ -37,9 +37,8 @@ TECHNIQUES = 12
 UNFAMILIAR = 12
 """Column of wordings after the techniques: random text, which no classifier of wording finds."""
 WORDINGS = 13
-UNFAMILIAR_BELOW = 384
-"""Familiarity (`kdguard.features.familiarity`, log2 x 256) below which a text of 40 bytes is random-like."""
-UNFAMILIAR_BYTES = 40
+UNFAMILIAR_BELOW = 154
+"""Familiarity (`kdguard.features.familiarity`, share x 256) below which a text is random-like; it must be known."""
 _MEMORY_MB = 768
 _CHUNK_ROWS = 65_536
 
@@ -99,8 +98,7 @@ class Traces:
             f"""
             SELECT subject, technique::BIGINT AS technique, count(*)::BIGINT AS n,
                    count(*) FILTER (margin > 0)::BIGINT AS high,
-                   count(*) FILTER (familiarity < {UNFAMILIAR_BELOW} AND prompt_bytes >= {UNFAMILIAR_BYTES})::BIGINT
-                       AS unfamiliar
+                   count(*) FILTER (familiarity >= 0 AND familiarity < {UNFAMILIAR_BELOW})::BIGINT AS unfamiliar
             FROM signals WHERE NOT half AND has_text GROUP BY ALL
             """
         )
@@ -112,23 +110,28 @@ class Traces:
         np.add.at(high[:, UNFAMILIAR], at, counted.column("unfamiliar").to_numpy())
         return total, high
 
-    def sign_sums(self) -> tuple[npt.NDArray[np.int32], Ints]:
-        """Sums of sign vectors of the half-0 prompts of each account, shape (m, 128), and how many were added."""
-        sums = np.zeros((len(self.facts), SIGNS), np.int32)
-        counts = np.zeros(len(self.facts), np.int64)
+    def sign_sums(self, row: Ints, rows: int) -> npt.NDArray[np.int32]:
+        """Sums of sign vectors of half-0 prompts, shape (rows, 128).
+
+        Args:
+            row: Where each account's prompts are added, shape (m,); -1 = nowhere.
+            rows: Rows of the result.
+        """
+        sums = np.zeros((rows, SIGNS), np.int32)
         relation = self._connection.sql("SELECT subject, signs FROM signals WHERE NOT half AND has_text")
         reader = relation.to_arrow_reader(_CHUNK_ROWS)
         for batch in reader:
-            at = np.searchsorted(self.facts.subject, batch.column("subject").to_numpy())
-            order = np.argsort(at, kind="stable")
+            at = row[np.searchsorted(self.facts.subject, batch.column("subject").to_numpy())]
+            order = np.argsort(at, kind="stable")[(at < 0).sum() :]
+            if not len(order):
+                continue
             place = at[order]
             packed = np.frombuffer(b"".join(batch.column("signs").to_pylist()), np.uint8).reshape(
                 -1, SIGNS // 8
             )
             starts = np.flatnonzero(np.concatenate(([True], place[1:] != place[:-1])))
             sums[place[starts]] += np.add.reduceat(unpack(packed[order]), starts, axis=0, dtype=np.int32)
-            counts += np.bincount(place, minlength=len(counts))
-        return sums, counts
+        return sums
 
     def lifetimes(self) -> tuple[Ints, Ints]:
         """First and last time of each account over both halves, in microseconds; 0 = the log has no time."""

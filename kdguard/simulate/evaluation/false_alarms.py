@@ -7,9 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from kdguard.scoring.ranking import BIN_STARTS
 from kdguard.simulate.evaluation.rates import Cell, exact_excess, rate_of
 
+VOLUMES = (10, 20, 160, 1280)
+"""Requests at which the reported volume bins begin."""
 TOLERATED = 0.02
 """Rate that every stratum and volume bin is tested against."""
 FEWEST_OF_A_COUNTRY = 100
@@ -17,11 +18,11 @@ FEWEST_OF_A_COUNTRY = 100
 
 
 def volume_bin(requests: pd.Series) -> pd.Series:
-    """Name the volume bin of each account, after the bins that share alpha."""
-    edges = [0, *BIN_STARTS, np.inf]
-    names = [f"under {BIN_STARTS[0]}"]
-    names += [f"{low} to {high - 1}" for low, high in pairwise(BIN_STARTS)]
-    names.append(f"{BIN_STARTS[-1]} and more")
+    """Name the volume bin of each account."""
+    edges = [0, *VOLUMES, np.inf]
+    names = [f"under {VOLUMES[0]}"]
+    names += [f"{low} to {high - 1}" for low, high in pairwise(VOLUMES)]
+    names.append(f"{VOLUMES[-1]} and more")
     return pd.cut(requests, edges, right=False, labels=names).astype(str)
 
 

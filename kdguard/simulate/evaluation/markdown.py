@@ -11,6 +11,8 @@ from kdguard.simulate.evaluation.power import ALL
 from kdguard.simulate.evaluation.rates import Cell, Rate
 from kdguard.simulate.evaluation.report import Report
 
+Naming = Callable[[Cell], str]
+
 
 def to_markdown(report: Report) -> str:
     """Write every section that has results."""
@@ -31,9 +33,15 @@ def to_markdown(report: Report) -> str:
 
 def percent(rate: Rate) -> str:
     """`1.0 % (0.6-1.5)`."""
-    if not rate.trials:
-        return "-"
-    return f"{100 * rate.rate:.1f} % ({100 * rate.low:.1f}-{100 * rate.high:.1f})"
+    return _interval(rate.rate, rate.low, rate.high) if rate.trials else "-"
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{100 * value:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def _upper(rate: Rate) -> str:
+    return f"{100 * rate.upper:.2f} %"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -62,7 +70,7 @@ def _head(report: Report) -> str:
 def _honest(report: Report) -> str:
     rows = [
         (cell.key["group"], cell.key["name"], cell.key["statistic"], percent(cell.rate),
-         f"{100 * cell.rate.upper:.2f} %", cell.rate.trials, cell.rate.abstained)
+         _upper(cell.rate), cell.rate.trials, cell.rate.abstained)
         for cell in report.honest
         if cell.key["group"] not in ("stratum and volume", "world")
     ]  # fmt: skip
@@ -82,10 +90,7 @@ def _corners(report: Report) -> str:
 
 
 def _conditions(report: Report) -> str:
-    rows = [
-        (c.key["name"], percent(c.rate), f"{100 * c.rate.upper:.2f} %", c.rate.trials)
-        for c in report.conditions
-    ]
+    rows = [(c.key["name"], percent(c.rate), _upper(c.rate), c.rate.trials) for c in report.conditions]
     suspended = sum(bool(world.get("suspended")) for world in report.worlds)
     moved = [bool(world["shifted_suspended"]) for world in report.worlds if "shifted_suspended" in world]
     return (
@@ -97,7 +102,7 @@ def _conditions(report: Report) -> str:
 def _flags(report: Report) -> str:
     rows = [
         (f"{one['attacker_share']:.0%}", one["attackers"], one["flagged_attackers"], one["flagged_honest"],
-         f"{100 * one['fdr']:.1f} % ({100 * one['fdr_low']:.1f}-{100 * one['fdr_high']:.1f})")
+         _interval(one["fdr"], one["fdr_low"], one["fdr_high"]))
         for one in report.discoveries
     ]  # fmt: skip
     columns = (
@@ -118,11 +123,11 @@ def _power(report: Report) -> str:
         f"{report.plan.alpha:g}: honest {floors['honest']}, attack {floors['attack']}.\n",
     ]
     every = [cell for cell in report.power if cell.key["technique"] == ALL]
-    parts.append(pivot(every, "mix", "requests", percent))
+    parts.append(pivot(every, "mix", _key("mix"), _key("requests")))
     for look in (50, 100, 500):
         parts.append(f"After {look} requests, by technique and mix:\n")
         some = [cell for cell in report.power if cell.key["requests"] == look]
-        parts.append(pivot(some, "technique", "mix", percent))
+        parts.append(pivot(some, "technique", _key("technique"), _key("mix")))
     return "\n".join(parts)
 
 
@@ -143,33 +148,21 @@ def _first(report: Report) -> str:
 
 
 def _held_out(report: Report) -> str:
-    if not report.held_out:
-        return ""
     cells = [cell for cell in report.held_out if cell.key["requests"] == 100]
-    keyed = [Cell({"case": _case(cell), "learnt": cell.key["learnt"]}, cell.rate) for cell in cells]
-    return "## Power at 100 requests on what learning never saw\n\n" + pivot(keyed, "case", "learnt", percent)
+    return _section("Power at 100 requests on what learning never saw", cells, "case", _case, _key("learnt"))
 
 
 def _contaminated(report: Report) -> str:
-    if not report.contaminated:
-        return ""
-    keyed = [
-        Cell({"case": f"mix {cell.key['mix']:g}, {cell.key['requests']} requests",
-              "share": f"{float(cell.key['setting']):.0%} attackers"}, cell.rate)
-        for cell in report.contaminated
-    ]  # fmt: skip
-    return "## Power with attackers in the baseline\n\n" + pivot(keyed, "case", "share", percent)
+    def share(cell: Cell) -> str:
+        return f"{float(cell.key['setting']):.0%} attackers"
+
+    title = "Power with attackers in the baseline"
+    return _section(title, report.contaminated, "case", _mix_and_requests, share)
 
 
 def _adaptive(report: Report) -> str:
-    if not report.adaptive:
-        return ""
-    keyed = [
-        Cell({"tactics": cell.key["tactics"],
-              "at": f"mix {cell.key['mix']:g}, {cell.key['requests']}"}, cell.rate)
-        for cell in report.adaptive
-    ]  # fmt: skip
-    return "## Power under evasive tactics (mix, requests seen)\n\n" + pivot(keyed, "tactics", "at", percent)
+    title = "Power under evasive tactics"
+    return _section(title, report.adaptive, "tactics", _key("tactics"), _mix_and_requests)
 
 
 def _rivals(report: Report) -> str:
@@ -179,11 +172,7 @@ def _rivals(report: Report) -> str:
     for look in sorted({int(cell.key["requests"]) for cell in report.comparison}):
         some = [c for c in report.comparison if c.key["requests"] == look and c.key["technique"] in ("", ALL)]
         some.sort(key=lambda cell: cell.key["rival"] != OURS)
-        keyed = [
-            Cell({"method": f"{c.key['rival']}, {c.key['rule']}", "on": _on(c.key["on"])}, c.rate)
-            for c in some
-        ]
-        parts += [f"First {look} requests:\n", pivot(keyed, "method", "on", percent)]
+        parts += [f"First {look} requests:\n", pivot(some, "method", _method, _on)]
     parts += [f"- {name}: {source}" for name, source in report.sources.items()]
     return "\n".join([*parts, ""])
 
@@ -197,23 +186,39 @@ def _groups(report: Report) -> str:
     )
 
 
-def pivot(cells: Sequence[Cell], down: str, across: str, show: Callable[[Rate], str]) -> str:
-    """A table with one key down and one across; an empty place is a dash."""
-    rows = list(dict.fromkeys(cell.key[down] for cell in cells))
-    columns = list(dict.fromkeys(cell.key[across] for cell in cells))
-    known = {(cell.key[down], cell.key[across]): show(cell.rate) for cell in cells}
+def pivot(cells: Sequence[Cell], corner: str, down: Naming, across: Naming) -> str:
+    """A table of rates, rows and columns named by functions of a cell; an empty place is a dash."""
+    known = {(down(cell), across(cell)): percent(cell.rate) for cell in cells}
+    rows = dict.fromkeys(row for row, _ in known)
+    columns = dict.fromkeys(column for _, column in known)
     return table(
-        (down, *(f"{c:g}" if isinstance(c, float) else str(c) for c in columns)),
-        [(row, *(known.get((row, column), "-") for column in columns)) for row in rows],
+        (corner, *columns), [(row, *(known.get((row, name), "-") for name in columns)) for row in rows]
     )
+
+
+def _section(title: str, cells: Sequence[Cell], corner: str, down: Naming, across: Naming) -> str:
+    return f"## {title}\n\n" + pivot(cells, corner, down, across) if cells else ""
+
+
+def _key(name: str) -> Naming:
+    return lambda cell: f"{cell.key[name]:g}" if isinstance(cell.key[name], float) else str(cell.key[name])
+
+
+def _mix_and_requests(cell: Cell) -> str:
+    return f"mix {cell.key['mix']:g}, {cell.key['requests']} requests"
 
 
 def _case(cell: Cell) -> str:
     return f"{cell.key['held_out']} {cell.key['setting']}, mix {float(cell.key['mix']):g}"
 
 
-def _on(value: str | float | int) -> str:
-    return "false alarms" if value == "honest" else f"power, mix {float(value):g}"
+def _method(cell: Cell) -> str:
+    return f"{cell.key['rival']}, {cell.key['rule']}"
+
+
+def _on(cell: Cell) -> str:
+    on = cell.key["on"]
+    return "false alarms" if on == "honest" else f"power, mix {float(on):g}"
 
 
 def _count(value: float) -> str:

@@ -117,5 +117,13 @@ class Plan:
 
 
 def full_plan(seed: int = 0, world: str = "standard", data: Path | None = None) -> Plan:
-    """Twenty worlds, over 20,000 benign test accounts, every variant twice, rivals in six of the worlds."""
-    return Plan(worlds=20, seed=seed, world=world, variants=2, rival_worlds=6, rival_accounts=600, data=data)
+    """Twenty worlds of larger baselines, over 20,000 benign test accounts, every variant once."""
+    return Plan(
+        worlds=20,
+        seed=seed,
+        world=world,
+        teaching_owners=2_000,
+        calibration_owners=4_000,
+        rival_worlds=2,
+        data=data,
+    )

@@ -1,0 +1,99 @@
+"""What a recipe asks for as a whole: can it be paid for, and may it be done."""
+
+from __future__ import annotations
+
+from kdguard.errors import AttackError
+from kdguard.simulate.attack.recipe import Recipe
+
+CLASSIFIER_TACTICS = frozenset({"T1", "T2", "T10", "T13"})
+"""Tactics that change neither wording nor sampling: a classifier's prompts are rows of numbers."""
+
+
+def check_recipe(recipe: Recipe, where: str = "recipe") -> None:
+    """Refuse what cannot be run or is not permitted.
+
+    Raises:
+        AttackError: An impossible budget, or parts that do not belong together.
+        OwnershipError: A white-box objective without a declaration of ownership.
+    """
+    _check_parts(recipe, where)
+    _check_budget(recipe, where)
+    if recipe.student is not None:
+        _check_objective(recipe, where)
+
+
+def _check_parts(recipe: Recipe, where: str) -> None:
+    is_classifier = recipe.teacher.kind == "classifier"
+    if is_classifier and (recipe.student is not None or recipe.second_teacher is not None):
+        raise AttackError(
+            f"{where}: a classifier's attack has a table 'classifier', no 'student', and one teacher"
+        )
+    if not is_classifier and recipe.classifier is not None:
+        raise AttackError(f"{where}: the table 'classifier' needs a teacher of kind 'classifier'")
+    if is_classifier:
+        strange = sorted({one.tactic for one in recipe.tactics} - CLASSIFIER_TACTICS)
+        if strange or recipe.prompts.selection != "given" or recipe.prompts.source != "in_domain":
+            allowed = ", ".join(sorted(CLASSIFIER_TACTICS))
+            raise AttackError(
+                f"{where}: an attack on a classifier takes the tactics {allowed} only, and chooses its own prompts; "
+                f"got {', '.join(strange) or 'a prompt source or selection'}"
+            )
+    second = any("second_teacher" in one.values for one in recipe.tactics)
+    if second or (recipe.second_teacher is not None and recipe.second_teacher.kind == "classifier"):
+        raise AttackError(
+            f"{where}: a second teacher stands in the table 'second_teacher', not in the tactic, and is no classifier"
+        )
+
+
+def _check_budget(recipe: Recipe, where: str) -> None:
+    budget, rounds = recipe.budget, recipe.prompts.rounds
+    most = recipe.ask.max_tokens
+    if budget.output_tokens is not None and budget.output_tokens < most:
+        raise AttackError(
+            f"{where}: impossible budget: one request may take ask.max_tokens = {most} tokens, budget.output_tokens is "
+            f"{budget.output_tokens}; raise it or lower ask.max_tokens"
+        )
+    price = budget.output_price_per_million * most / 1e6
+    if budget.money is not None and budget.money < price:
+        raise AttackError(
+            f"{where}: impossible budget: one request may cost {price:g}, budget.money is {budget.money:g}"
+        )
+    if budget.requests < rounds:
+        raise AttackError(
+            f"{where}: impossible budget: {rounds} rounds need {rounds} requests, got {budget.requests}"
+        )
+    for one in recipe.tactics:
+        if one.tactic == "T3" and round(budget.requests * (1 - one.strength)) < 1:
+            raise AttackError(
+                f"{where}: impossible budget: cover traffic of {one.strength:g} leaves no attack among "
+                f"{budget.requests} requests"
+            )
+
+
+def _check_objective(recipe: Recipe, where: str) -> None:
+    from kdguard.distill.objectives.registry import objective
+    from kdguard.distill.students.objective import check_mix
+    from kdguard.distill.students.plan import Mix
+    from kdguard.distill.whitebox.consent import consent_from
+
+    student = recipe.student
+    if student is None or student.objective == "cross_entropy":
+        return
+    if objective(student.objective).white_box:
+        consent_from(recipe.ownership)
+        raise AttackError(
+            f"{where}: '{student.objective}' looks inside the teacher and an attack works through its API; train the "
+            "student of a teacher of your own with `kdguard distill train`"
+        )
+    check_mix(
+        Mix(
+            text=student.text,
+            soft=student.soft,
+            temperature=student.temperature,
+            objective=student.objective,
+        )
+    )
+    if recipe.ask.top_logprobs in (None, 0) and not any(one.tactic == "T9" for one in recipe.tactics):
+        raise AttackError(
+            f"{where}: '{student.objective}' learns from log-probabilities: set ask.top_logprobs or use the tactic T9"
+        )

@@ -1,0 +1,1 @@
+"""Extraction of classifiers: knock-off, Jacobian augmentation and label-only attacks, with budget curves."""

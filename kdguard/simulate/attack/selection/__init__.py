@@ -1,0 +1,1 @@
+"""Which of many candidate prompts to spend the budget on: pure functions of probabilities or embeddings."""

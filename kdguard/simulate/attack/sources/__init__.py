@@ -1,0 +1,1 @@
+"""Where prompts come from before anything is chosen among them."""
