@@ -1,4 +1,4 @@
-"""`kdguard simulate`: worlds of benign traffic and campaigns, written to a folder."""
+"""`kdguard simulate`: worlds of benign traffic and campaigns, written to a folder; attacks end to end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Annotated
 
 import typer
 
+from kdguard.cli.simulate_attack import attack
+
 app = typer.Typer(help="Simulate logs with known truth.", no_args_is_help=True)
+app.command()(attack)
 
 
 @app.callback()

@@ -106,6 +106,7 @@ def _trace(rows: pa.Table) -> TokenTrace:
         if column.null_count not in (0, len(rows)):
             raise TranscriptError(f"tokens: {name} must be known for all tokens of a choice or for none")
         values[name] = None if column.null_count else column.to_numpy()
+    pieces: list[Any] = rows.column("token_bytes").to_pylist()
     lists = {name: rows.column(name) for name in ("top_ids", "top_bytes", "top_logprobs", "sampled_counts")}
     given = {name: column for name, column in lists.items() if column.null_count < len(rows)}
     lengths = [pc.fill_null(pc.list_value_length(column), 0).to_numpy() for column in given.values()]
@@ -113,7 +114,7 @@ def _trace(rows: pa.Table) -> TokenTrace:
         raise TranscriptError(f"tokens: {', '.join(given)} must be of equal length at each position")
     for name, column in given.items():
         values[name] = _padded(column.to_pylist(), int(lengths[0].max()), name)
-    return TokenTrace(token_bytes=tuple(rows.column("token_bytes").to_pylist()), **values)
+    return TokenTrace(token_bytes=tuple(pieces), **values)
 
 
 def _padded(rows: list[list[Any] | None], k: int, name: str) -> Any:

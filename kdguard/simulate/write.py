@@ -57,6 +57,30 @@ def write(simulated: Simulated, out: Path, *, seed: int, world_digest: str, spli
     Returns:
         The manifest.
     """
+    files = write_log(simulated, out)
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "traffic",
+        "seed": seed,
+        "split": split,
+        "world_digest": world_digest,
+        "counts": counts(simulated),
+        "files": files,
+    }
+    (out / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+    return manifest
+
+
+def write_log(simulated: Simulated, out: Path) -> dict[str, str]:
+    """Write all but the manifest.
+
+    Args:
+        simulated: Traffic and the truth about it.
+        out: Folder to write, made if absent.
+
+    Returns:
+        Digests of the files by name.
+    """
     out.mkdir(parents=True, exist_ok=True)
     table = simulated.table()
     pq.write_table(table, out / "exchanges.parquet", compression="zstd", row_group_size=65_536)
@@ -67,17 +91,7 @@ def write(simulated: Simulated, out: Path, *, seed: int, world_digest: str, spli
     pq.write_table(simulated.account_labels, out / "labels_accounts.parquet", compression="zstd")
     labels = simulated.request_labels.sort_by("request_id")
     pq.write_table(labels, out / "labels_requests.parquet", compression="zstd")
-    manifest = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "traffic",
-        "seed": seed,
-        "split": split,
-        "world_digest": world_digest,
-        "counts": counts(simulated),
-        "files": {path.name: _digest(path) for path in sorted(out.iterdir()) if path.name in _FILES},
-    }
-    (out / "manifest.json").write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
-    return manifest
+    return {path.name: digest(path) for path in sorted(out.iterdir()) if path.name in _FILES}
 
 
 _FILES = frozenset(
@@ -119,6 +133,7 @@ def _plain(accounts: pa.Table) -> pa.Table:
     return accounts.set_column(accounts.schema.get_field_index("created_at"), "created_at", stamp)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """BLAKE2 digest of a file."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "blake2b").hexdigest()[:32]

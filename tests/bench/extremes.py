@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from kdguard.exchanges.schema import conform
 from kdguard.exchanges.store import write
 from kdguard.scoring.store import save_baseline
-from tests.bench.scoring import prompts
+from tests.bench.scoring import measured, prompts
 from tests.scoring.worlds import small_baseline
 
 SHAPES = ("one-each", "one-account")
@@ -50,7 +51,21 @@ def exchanges(shape: str, rows: int) -> Iterator[pa.RecordBatch]:
             "output_tokens": pa.array(np.full(len(at), 200)),
             "status": pa.array(np.full(len(at), 200, np.int32)),
         }
-        yield pa.RecordBatch.from_pydict(columns)
+        yield conform(pa.RecordBatch.from_pydict(columns))
+
+
+def prepare(folder: Path) -> Path:
+    """Learn and save the baseline."""
+    place = folder / "baseline.safetensors"
+    save_baseline(small_baseline(), place)
+    return place
+
+
+def write_log(shape: str, rows: int, folder: Path) -> Path:
+    """Write the log."""
+    place = folder / f"{shape}-{rows}.parquet"
+    write(exchanges(shape, rows), place)
+    return place
 
 
 def score(log: Path, baseline: Path) -> dict[str, Any]:
@@ -84,11 +99,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[250_000, 1_000_000])
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        baseline = Path(folder) / "baseline.safetensors"
-        save_baseline(small_baseline(), baseline)
+        # In processes of their own: Linux counts the memory of whoever starts a process as that process's peak.
+        baseline, _, _ = measured(prepare, Path(folder))
         for rows in chosen.rows:
-            log = Path(folder) / f"{chosen.shape}-{rows}.parquet"
-            write(exchanges(chosen.shape, rows), log)
+            log, _, _ = measured(write_log, chosen.shape, rows, Path(folder))
             print(json.dumps({"bench": chosen.shape, "rows": rows} | score(log, baseline)), flush=True)
             log.unlink()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +48,7 @@ Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Put a distribution on the path, as pip would."""
 
     def put(code: str = GOOD, target: str = "acme_sinker:Sinker", group: str = "kdguard.detectors") -> None:
@@ -57,10 +57,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme-sinker\nVersion: 1.2\n")
         (info / "entry_points.txt").write_text(f"[{group}]\nsinker = {target}\n")
         (tmp_path / "acme_sinker.py").write_text(code)
-        monkeypatch.delitem(sys.modules, "acme_sinker", raising=False)
         monkeypatch.syspath_prepend(tmp_path)
 
-    return put
+    yield put
+    sys.modules.pop("acme_sinker", None)
 
 
 def test_without_plugins_the_suite_is_what_kdguard_ships() -> None:

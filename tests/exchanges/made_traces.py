@@ -17,7 +17,9 @@ def traces(draw: st.DrawFn, *, exact: bool = False) -> TokenTrace:
     k = draw(st.integers(1, 5))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     ids = rng.integers(0, draw(st.sampled_from([2, 300, 8192, 151_936])), (t, k)).astype(np.int32)
-    logprobs = -np.sort(rng.exponential(3.0, (t, k)), axis=1).astype(np.float16 if exact else np.float32)
+    logprobs = np.negative(np.sort(rng.exponential(3.0, (t, k)), axis=1)).astype(
+        np.float16 if exact else np.float32
+    )
     widths = rng.integers(0, k + 1, t)
     widths[0] = k
     pad = np.arange(k) >= widths[:, None]

@@ -71,9 +71,11 @@ def test_verdicts_follow_the_rule(findings: Findings) -> None:
             assert not verdict.evidence
 
 
-def test_alarms_say_when(findings: Findings) -> None:
+def test_alarms_say_when() -> None:
+    month, alpha = month_with_thieves(), 0.1
+    findings = kdguard.score(month.exchanges, small_baseline(), month.accounts, alpha=alpha)
     alarmed = [
-        v for v in findings.verdicts if v.kind == "account" and v.p_value is not None and v.p_value <= 0.01
+        v for v in findings.verdicts if v.kind == "account" and v.p_value is not None and v.p_value <= alpha
     ]
     assert alarmed
     for verdict in alarmed:

@@ -124,5 +124,5 @@ class Price:
 
 def most_input_tokens(ask: Ask) -> int:
     """No tokenizer makes more tokens of a prompt than it has bytes, and a template adds a few a turn."""
-    texts = [turn.content for turn in ask.messages] + [ask.tools or ""]
+    texts = [turn.content for turn in ask.messages] + ([ask.tools] if ask.tools else [])
     return sum(len(text.encode()) + _TURN_TOKENS for text in texts)

@@ -103,7 +103,7 @@ class LocalTeacher:
         """
         from kdguard.distill.models import load_model, load_tokenizer
 
-        model = load_model(folder).to(device)
+        model = load_model(folder, device=device)
         return cls(model, load_tokenizer(folder), name=name or Path(folder).resolve().name, **settings)
 
     def answer(self, asks: Sequence[Ask]) -> Iterator[Answer]:

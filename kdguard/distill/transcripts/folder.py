@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdguard.distill.transcripts.codec import PACKED
@@ -51,9 +52,10 @@ def sealed_ids(folder: Path) -> frozenset[str]:
     """The requests in a sealed folder."""
     path = folder / EXCHANGES_FILE
     try:
-        return frozenset(pq.read_table(path, columns=["request_id"]).column(0).to_pylist())
+        names: list[Any] = pq.read_table(path, columns=["request_id"]).column(0).to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise TranscriptError(f"{path}: not a Parquet file of exchanges: {error}") from error
+    return frozenset(names)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -135,7 +137,7 @@ def write_tokens(batches: Iterable[pa.RecordBatch], path: Path) -> int:
     ):
         for group in _groups(batches):
             writer.write_table(group)
-            tokens += sum(group.column("positions").to_pylist())
+            tokens += int(pc.sum(group.column("positions")).as_py() or 0)
     return tokens
 
 

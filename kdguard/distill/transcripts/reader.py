@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kdguard.distill.transcripts import folder as layout
@@ -52,12 +53,12 @@ class Tokens:
     @property
     def positions(self) -> int:
         """Tokens of all choices together."""
-        return sum(self.packed.column("positions").to_pylist())
+        return int(pc.sum(self.packed.column("positions")).as_py() or 0)
 
     @cached_property
     def _places(self) -> dict[tuple[str, int], int]:
-        names, choices = (self.packed.column(name).to_pylist() for name in ("request_id", "choice"))
-        return {key: row for row, key in enumerate(zip(names, choices, strict=True))}
+        keys: list[Any] = [self.packed.column(name).to_pylist() for name in ("request_id", "choice")]
+        return {key: row for row, key in enumerate(zip(*keys, strict=True))}
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,8 @@ def _by_request(record: Record) -> dict[str, Record]:
 def _spans(batch: pa.RecordBatch) -> dict[str, tuple[int, int]]:
     """First row and number of rows of each request."""
     spans: dict[str, tuple[int, int]] = {}
-    for row, name in enumerate(batch.column("request_id").to_pylist()):
+    names: list[Any] = batch.column("request_id").to_pylist()
+    for row, name in enumerate(names):
         first, count = spans.get(name, (row, 0))
         spans[name] = (first, count + 1)
     return spans

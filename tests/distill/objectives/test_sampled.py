@@ -65,6 +65,13 @@ def test_weights_may_be_fractions_and_their_scale_does_not_matter() -> None:
     torch.testing.assert_close(sampled_kl(logits, ids, counts), sampled_kl(logits, ids, counts * 0.125))
 
 
+def test_counts_behind_an_unknown_id_are_ignored() -> None:
+    logits, columns = batch(3, 6, 2, seed=5)
+    ids, counts = columns["sampled_ids"], columns["counts"]
+    padded = torch.nn.functional.pad(ids, (0, 1), value=-1), torch.nn.functional.pad(counts, (0, 1), value=9)
+    torch.testing.assert_close(sampled_kl(logits, *padded), sampled_kl(logits, ids, counts))
+
+
 def test_positions_without_draws_teach_nothing() -> None:
     leaf = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
     ids, counts = torch.full((2, 3), -1), torch.zeros(2, 3)

@@ -80,6 +80,16 @@ def test_one_expert_for_each_domain() -> None:
     torch.testing.assert_close(multi_teacher_kl(student, teachers, weights), expected)
 
 
+def test_shares_are_renormalised_and_a_share_of_zero_has_a_finite_gradient() -> None:
+    student, teachers = models(11)
+    weights = torch.tensor([[0.0, 1.0, 3.0]] * 4, dtype=torch.float64, requires_grad=True)
+    losses = multi_teacher_kl(student, teachers, weights)
+    torch.testing.assert_close(losses, multi_teacher_kl(student, teachers, weights.detach() / 4))
+    torch.autograd.backward(losses.sum())
+    assert weights.grad is not None
+    assert weights.grad.isfinite().all()
+
+
 def test_a_mixture_serves_any_divergence_and_one_teacher_is_no_mixture() -> None:
     student, teachers = models(4)
     alone = mixed_teacher(teachers[:1], torch.ones(4, 1, dtype=torch.float64))

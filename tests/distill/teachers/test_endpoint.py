@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdguard.distill.teachers.endpoint import EndpointTeacher
@@ -109,11 +109,14 @@ def test_a_good_answer_is_read_with_its_tokens(script: Script) -> None:
     answer = one(script, Ask(request_id="a", prompt="Is it?", top_logprobs=3))
     assert (answer.response, answer.model, answer.finish_reason) == ("yes", "scripted-1", "stop")
     assert (answer.status, answer.error, answer.input_tokens, answer.output_tokens) == (200, None, 7, 1)
-    assert answer.latency_ms is not None and answer.latency_ms > 0
-    assert answer.tokens is not None and answer.tokens.tail_mass is not None
+    assert answer.latency_ms is not None
+    assert answer.latency_ms > 0
+    assert answer.tokens is not None
+    assert answer.tokens.tail_mass is not None
     assert answer.tokens.token_bytes == (b"yes",)
     assert answer.tokens.top_bytes == ((b"yes", b"\xe2\x82", b"never"),)
-    np.testing.assert_allclose(answer.tokens.top_logprobs, [[-0.1, -3.0, -np.inf]])
+    assert answer.tokens.top_logprobs is not None
+    np.testing.assert_allclose(answer.tokens.top_logprobs, np.array([[-0.1, -3.0, -np.inf]]))
     np.testing.assert_allclose(answer.tokens.tail_mass, 1 - np.exp(-0.1) - np.exp(-3.0), rtol=1e-5)
 
 
@@ -129,7 +132,12 @@ def test_completions_are_read_too(script: Script) -> None:
                 "logprobs": {
                     "tokens": [" and", " ", "bytes:\\xe2\\x82", "bytes:\\xac"],
                     "token_logprobs": [-0.5, -1.0, -2.0, -0.0],
-                    "top_logprobs": [{" and": -0.5, " or": -1.5}, {" ": -1.0}, {"bytes:\\xe2\\x82": -2.0}, {}],
+                    "top_logprobs": [
+                        {" and": -0.5, " or": -1.5},
+                        {" ": -1.0},
+                        {"bytes:\\xe2\\x82": -2.0},
+                        {},
+                    ],
                 },
             }
         ],
@@ -137,7 +145,8 @@ def test_completions_are_read_too(script: Script) -> None:
     script.reply = lambda number, asked: (200, body, {})
     answer = one(script, Ask(request_id="a", prompt="this", top_logprobs=2, endpoint="completions"))
     assert script.paths == ["/v1/completions"]
-    assert script.seen[0]["prompt"] == "this" and script.seen[0]["logprobs"] == 2
+    assert script.seen[0]["prompt"] == "this"
+    assert script.seen[0]["logprobs"] == 2
     assert answer.response == " and €"
     assert answer.tokens is not None
     assert b"".join(answer.tokens.token_bytes) == " and €".encode()
@@ -156,9 +165,21 @@ def test_what_fails_for_a_while_is_tried_again(script: Script) -> None:
 @pytest.mark.parametrize(
     ("reply", "status", "error"),
     [
-        ((429, {"error": {"message": "slow", "type": "requests", "code": "rate_limit_exceeded"}}, {}), 429, "rate_limit"),
-        ((401, {"error": {"message": "no such key", "code": "invalid_api_key"}}, {}), 401, "invalid_api_key: no such"),
-        ((400, {"error": {"message": "too long", "type": "invalid_request_error"}}, {}), 400, "invalid_request"),
+        (
+            (429, {"error": {"message": "slow", "type": "requests", "code": "rate_limit_exceeded"}}, {}),
+            429,
+            "rate_limit",
+        ),
+        (
+            (401, {"error": {"message": "no such key", "code": "invalid_api_key"}}, {}),
+            401,
+            "invalid_api_key: no such",
+        ),
+        (
+            (400, {"error": {"message": "too long", "type": "invalid_request_error"}}, {}),
+            400,
+            "invalid_request",
+        ),
         ((503, b"<html>down</html>", {"content-type": "text/html"}), 503, "error"),
         ((307, b"", {"location": "http://198.51.100.7/v1/chat/completions"}), 307, "error"),
         ((200, b'{"choices": [{"mess', {}), 502, "malformed_json"),
@@ -174,12 +195,16 @@ def test_what_fails_for_a_while_is_tried_again(script: Script) -> None:
     ],
     ids=str,
 )
-def test_what_goes_wrong_is_an_answer_that_says_so(script: Script, reply: Reply, status: int, error: str) -> None:
+def test_what_goes_wrong_is_an_answer_that_says_so(
+    script: Script, reply: Reply, status: int, error: str
+) -> None:
     script.reply = lambda number, asked: reply
     answer = one(script)
     assert answer.status == status
-    assert answer.error is not None and error in answer.error
-    assert answer.response is None and not answer.is_usable
+    assert answer.error is not None
+    assert error in answer.error
+    assert answer.response is None
+    assert not answer.is_usable
 
 
 @pytest.mark.parametrize(
@@ -202,7 +227,8 @@ def test_missing_logprobs_leave_the_text(script: Script, logprobs: Any) -> None:
     script.reply = lambda number, asked: (200, chat(logprobs=logprobs), {})
     answer = one(script, Ask(request_id="a", prompt="Is it?", top_logprobs=1))
     assert (answer.response, answer.status, answer.error) == ("yes", 200, "missing_logprobs")
-    assert answer.tokens is None and answer.output_tokens == 3
+    assert answer.tokens is None
+    assert answer.output_tokens == 3
 
 
 def test_refusals_tool_calls_and_reasoning(script: Script) -> None:
@@ -219,7 +245,8 @@ def test_refusals_tool_calls_and_reasoning(script: Script) -> None:
     )
     refused, called, reasoned = answers(script, [Ask(request_id="a", prompt="?", n=3)])
     assert (refused.response, refused.refused) == ("I cannot help with that.", True)
-    assert called.response is None and called.is_usable
+    assert called.response is None
+    assert called.is_usable
     assert json.loads(called.tool_calls or "") == calls
     assert (reasoned.response, reasoned.reasoning) == ("four", "two and two")
     assert [one.output_tokens for one in (refused, called, reasoned)] == [1, 1, 1]
@@ -291,21 +318,18 @@ def test_pace_spaces_requests_and_tokens() -> None:
         Pace(requests_per_minute=0)
 
 
+FIELDS = (
+    *("choices", "message", "content", "logprobs", "tokens", "token", "bytes", "usage", "index", "text"),
+    *("token_logprobs", "top_logprobs", "logprob", "tool_calls", "refusal", "finish_reason", "model"),
+)
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["choices", "message", "content", "logprobs", "tokens", "token", "bytes", "usage", "index", "text"]
-            + ["token_logprobs", "top_logprobs", "logprob", "tool_calls", "refusal", "finish_reason", "model"]
-        ),
-        inner,
-        max_size=4,
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
     max_leaves=25,
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(body=JSON, choices=st.none() | st.lists(JSON, max_size=3), top=st.sampled_from([None, 0, 5]))
 def test_no_body_makes_it_crash(body: Any, choices: Any, top: int | None) -> None:
     if isinstance(body, dict) and choices is not None:
@@ -313,5 +337,6 @@ def test_no_body_makes_it_crash(body: Any, choices: Any, top: int | None) -> Non
     for endpoint in ("chat.completions", "completions"):
         ask = Ask(request_id="a", prompt="?", top_logprobs=top, endpoint=endpoint)
         found = read_body(json.dumps(body).encode(), ask, "m", latency_ms=1.0)
-        assert found and all(one.status in (200, 502) for one in found)
+        assert found
+        assert all(one.status in (200, 502) for one in found)
         assert len({one.choice for one in found}) == len(found)

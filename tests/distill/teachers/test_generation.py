@@ -19,8 +19,13 @@ VOCAB = 320
 BYTES = tuple(b"%d," % at for at in range(VOCAB))
 
 
+def close(found: Any, wanted: Any, atol: float) -> None:
+    np.testing.assert_allclose(found, wanted, atol=atol)
+
+
 def engine(model: Any, **settings: Any) -> Engine:
-    return Engine(model, **({"token_bytes": BYTES, "ends": [0], "rows": 8} | settings))
+    common: dict[str, Any] = {"token_bytes": BYTES, "ends": [0], "rows": 8}
+    return Engine(model, **(common | settings))
 
 
 def prompts(count: int, rng: np.random.Generator, longest: int = 30) -> list[tuple[int, ...]]:
@@ -36,10 +41,9 @@ def assert_same(one: Completion, other: Completion) -> None:
     assert one.token_ids.tolist() == other.token_ids.tolist()
     assert (one.text, one.finish_reason) == (other.text, other.finish_reason)
     if one.logprobs is not None:
-        assert one.top_logprobs is not None and one.tail_mass is not None
-        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=2e-5)
-        np.testing.assert_allclose(one.top_logprobs, other.top_logprobs, atol=2e-5)
-        np.testing.assert_allclose(one.tail_mass, other.tail_mass, atol=2e-5)
+        close(one.logprobs, other.logprobs, atol=2e-5)
+        close(one.top_logprobs, other.top_logprobs, atol=2e-5)
+        close(one.tail_mass, other.tail_mass, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -78,10 +82,9 @@ def test_greedy_agrees_with_generate(model: Any, settings: dict[str, Any], rng: 
         assert found.token_ids.tolist() == wanted
         assert found.finish_reason == ("stop" if ended else "length")
         best = logprobs[: len(wanted)].topk(5)
-        assert found.top_logprobs is not None and found.logprobs is not None and found.tail_mass is not None
-        np.testing.assert_allclose(found.top_logprobs, best.values.numpy(), atol=5e-5)
-        np.testing.assert_allclose(found.tail_mass, 1 - best.values.exp().sum(-1).numpy(), atol=5e-5)
-        np.testing.assert_allclose(found.logprobs, best.values[:, 0].numpy(), atol=5e-5)
+        close(found.top_logprobs, best.values.numpy(), atol=5e-5)
+        close(found.tail_mass, 1 - best.values.exp().sum(-1).numpy(), atol=5e-5)
+        close(found.logprobs, best.values[:, 0].numpy(), atol=5e-5)
 
 
 def mixed(rng: np.random.Generator, count: int = 18) -> list[Request]:
@@ -144,7 +147,7 @@ def test_late_requests_join_those_under_way(rng: np.random.Generator) -> None:
 
 
 def test_samples_follow_the_distribution() -> None:
-    """Chi-square over 2,000 draws of one token; each of three fails once in a million runs by chance, were seeds drawn anew."""
+    """Chi-square over 2,000 draws; with other seeds each of the three would fail once in a million runs."""
     model, ids = llama(seed=5), (5, 6, 7)
     with torch.inference_mode():
         logits = model(torch.tensor([ids])).logits[0, -1].double()
@@ -157,7 +160,13 @@ def test_samples_follow_the_distribution() -> None:
         inside /= inside.sum()
         draws = [
             Request(
-                key=seed, prompt_ids=ids, max_tokens=1, seed=seed, temperature=temperature, top_p=top_p, stream=3
+                key=seed,
+                prompt_ids=ids,
+                max_tokens=1,
+                seed=seed,
+                temperature=temperature,
+                top_p=top_p,
+                stream=3,
             )
             for seed in range(2_000)
         ]
@@ -186,11 +195,13 @@ def test_logprobs_are_the_models_own_unless_asked_otherwise() -> None:
     for told, source in (("model", logits), ("biased", raised)):
         [done] = engine(model, logprobs_of=told).run([request])
         assert done.token_ids[0] in (11, 12)
-        assert done.top_logprobs is not None and done.top_ids is not None and done.logprobs is not None
+        assert done.top_ids is not None
+        assert done.top_logprobs is not None
+        assert done.logprobs is not None
         best = source.log_softmax(-1).topk(3)
-        np.testing.assert_allclose(done.top_logprobs[0], best.values.numpy(), atol=1e-5)
+        close(done.top_logprobs[0], best.values.numpy(), atol=1e-5)
         assert done.top_ids[0].tolist() == best.indices.tolist()
-        np.testing.assert_allclose(done.logprobs[0], source.log_softmax(-1)[done.token_ids[0]], atol=1e-5)
+        close(done.logprobs[0], source.log_softmax(-1)[done.token_ids[0]], atol=1e-5)
 
 
 def test_extreme_settings_stay_finite() -> None:
@@ -211,8 +222,10 @@ def test_extreme_settings_stay_finite() -> None:
             ]
         )
         assert done.token_ids.tolist() == greedy.token_ids.tolist()
-        assert done.top_logprobs is not None and done.tail_mass is not None
-        assert np.isfinite(done.top_logprobs).all() and done.tail_mass.max() < 1e-5
+        assert done.top_logprobs is not None
+        assert done.tail_mass is not None
+        assert np.isfinite(done.top_logprobs).all()
+        assert done.tail_mass.max() < 1e-5
 
 
 def test_a_full_context_ends_with_length() -> None:
@@ -243,8 +256,9 @@ def test_a_full_context_ends_with_length() -> None:
 )
 def test_impossible_requests_are_refused(bad: dict[str, Any]) -> None:
     made = engine(llama())
+    good: dict[str, Any] = {"key": 0, "prompt_ids": (1,)}
     with pytest.raises(TeacherError):
-        made.submit(Request(**({"key": 0, "prompt_ids": (1,)} | bad)))
+        made.submit(Request(**(good | bad)))
     assert made.unfinished == 0
 
 

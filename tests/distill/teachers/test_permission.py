@@ -64,7 +64,7 @@ def test_every_other_host_needs_a_declaration(url: str) -> None:
         "http://127.0.0.1/v1#x",
         "http://127.0.0.1:99999/v1",
         "http://[::1",
-        "http://１２７.0.0.1/v1",
+        "http://\uff11\uff12\uff17.0.0.1/v1",
         "ftp://127.0.0.1/v1",
         "file:///etc/passwd",
         "//127.0.0.1/v1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdguard.distill.teachers.generation.stops import StopWatch
@@ -21,6 +21,7 @@ def whole(tokens: list[bytes], stops: list[bytes]) -> tuple[bytes, bool]:
     return text, False
 
 
+@settings(deadline=None)
 @given(tokens=st.lists(LETTERS, max_size=30), stops=STOPS, cut=st.integers(1, 7))
 def test_any_cut_gives_the_text_before_the_first_stop(
     tokens: list[bytes], stops: list[bytes], cut: int

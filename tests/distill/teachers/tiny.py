@@ -39,10 +39,12 @@ def tokenizer(vocab: int = 320, *, chat: bool = False) -> PreTrainedTokenizerFas
     return made
 
 
-def llama(vocab: int = 320, *, seed: int = 0, context: int = 256, ends: int | None = 0, **shape: Any) -> LlamaForCausalLM:
+def llama(
+    vocab: int = 320, *, seed: int = 0, context: int = 256, ends: int | None = 0, **shape: Any
+) -> LlamaForCausalLM:
     """A random Llama; wide initial weights make its distributions far from flat."""
     torch.manual_seed(seed)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64} | shape
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "intermediate_size": 64} | shape
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
     config = LlamaConfig(
         vocab_size=vocab,

@@ -65,8 +65,8 @@ def test_log_probabilities_are_rounded_to_half_precision_only(trace: TokenTrace)
     np.testing.assert_allclose(again.logprob, trace.logprob, rtol=2**-11, atol=6e-8)
     if trace.top_logprobs is not None and again.top_logprobs is not None:
         np.testing.assert_allclose(again.top_logprobs, trace.top_logprobs, rtol=2**-11, atol=6e-8)
-    blank = dict.fromkeys(("logprob", "top_logprobs", "tail_mass"))
-    exact = {**blank, "logprob": np.zeros(len(trace), np.float32)}
+    exact: dict[str, Any] = dict.fromkeys(("top_logprobs", "tail_mass"))
+    exact["logprob"] = np.zeros(len(trace), np.float32)
     assert dataclasses.replace(again, **exact) == dataclasses.replace(trace, **exact)
 
 
@@ -85,7 +85,7 @@ def test_ids_take_the_bits_of_the_vocabulary() -> None:
 def test_rising_ids_are_kept_as_differences() -> None:
     draws = TokenTrace(
         token_bytes=(b"x",) * 3,
-        logprob=np.zeros(3),
+        logprob=np.zeros(3, np.float32),
         top_ids=np.array([[5, 7, 500], [0, -1, -1], [499, 501, -1]]),
         sampled_counts=np.array([[1, 2, 1], [4, 0, 0], [3, 1, 0]]),
     )
@@ -101,7 +101,9 @@ def test_an_empty_choice_survives() -> None:
 
 
 def test_damage_and_nonsense_are_named() -> None:
-    trace = TokenTrace(token_bytes=(b"a", b"b"), logprob=np.zeros(2), top_ids=np.array([[1], [2]]))
+    trace = TokenTrace(
+        token_bytes=(b"a", b"b"), logprob=np.zeros(2, np.float32), top_ids=np.array([[1], [2]])
+    )
     row = stored(pack("req-7", 0, trace))
     with pytest.raises(TranscriptError, match="req-7, choice 0: the packed row is damaged"):
         unpack(row | {"top_ids": row["top_ids"] + b"x"})

@@ -64,7 +64,7 @@ def tactic(name: str, values: Mapping[str, Any], supplies: Supplies) -> TrafficT
         raise AttackError(
             f"{name}: unknown key {', '.join(unknown)}; allowed are: {', '.join(keys_of(name))}"
         )
-    given = {key: tuple(value) if key in _TUPLES else value for key, value in values.items()}
+    given: dict[str, Any] = {key: tuple(value) if key in _TUPLES else value for key, value in values.items()}
     if name in ("T6", "T7"):
         given["source"] = source(given.get("source", "public"), supplies)
     if "choose" in given:
