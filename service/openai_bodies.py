@@ -14,7 +14,9 @@ _LEAST = -9999.0  # how the API writes a log-probability of minus infinity
 Vocabulary = Sequence[bytes] | None
 
 
-def chat_body(request_id: str, created: int, answers: Sequence[Answer], vocabulary: Vocabulary) -> dict[str, Any]:
+def chat_body(
+    request_id: str, created: int, answers: Sequence[Answer], vocabulary: Vocabulary
+) -> dict[str, Any]:
     """A chat completion.
 
     Args:
@@ -118,7 +120,9 @@ def chat_logprobs(trace: TokenTrace | None, vocabulary: Vocabulary) -> dict[str,
     return {"content": content, "refusal": None}
 
 
-def completion_logprobs(trace: TokenTrace | None, vocabulary: Vocabulary, offset: int = 0) -> dict[str, Any] | None:
+def completion_logprobs(
+    trace: TokenTrace | None, vocabulary: Vocabulary, offset: int = 0
+) -> dict[str, Any] | None:
     """Tokens as the completions API tells them: lists, and the alternatives as dictionaries.
 
     Args:

@@ -78,7 +78,9 @@ class ChatMessage(BaseModel):
                 )
         text = self.content if isinstance(self.content, str) else "".join(part["text"] for part in parts)
         if self.tool_calls:
-            text += "".join(f"<tool_call>{json.dumps(call.get('function'))}</tool_call>" for call in self.tool_calls)
+            text += "".join(
+                f"<tool_call>{json.dumps(call.get('function'))}</tool_call>" for call in self.tool_calls
+            )
         role = "system" if self.role == "developer" else self.role
         return Message(role, text)
 

@@ -149,6 +149,8 @@ def _parsed(line: str, place: str) -> Kept:
     try:
         body = json.loads(line)
         messages, account_id = body.pop("messages"), body.pop("account_id")
-        return Kept(str(account_id), {"id": str(body["id"]), "model": str(body["model"])} | body, list(messages))
+        return Kept(
+            str(account_id), {"id": str(body["id"]), "model": str(body["model"])} | body, list(messages)
+        )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise TeacherError(f"{place}: not a stored completion: {type(error).__name__}") from error

@@ -20,7 +20,11 @@ def test_layers_hold() -> None:
 
 def test_every_package_on_disk_is_listed() -> None:
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    places = {"kdguard": ROOT / "kdguard", "kdguard.detectors": ROOT / "detectors"}
+    places = {
+        "kdguard": ROOT / "kdguard",
+        "kdguard.detectors": ROOT / "detectors",
+        "kdguard.service": ROOT / "service",
+    }
     found = {
         ".".join([name, *file.parent.relative_to(folder).parts])
         for name, folder in places.items()
