@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -133,10 +134,10 @@ def completion_logprobs(
     if trace is None:
         return None
     names, places = [named(name) for name in trace.token_bytes], []
-    text = b""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for name in trace.token_bytes:
-        places.append(offset + len(text.decode("utf-8", "ignore")))
-        text += name
+        places.append(offset)
+        offset += len(decoder.decode(name))
     values = [max(value, _LEAST) for value in trace.logprob.tolist()]
     rows = zip(names, values, _tops(trace, vocabulary), strict=True)
     # the sampled token is always told, so that there may be one more than asked for

@@ -22,6 +22,7 @@ class ApiError(Exception):
         param: The parameter that is wrong.
         code: A name that programs can test for.
         headers: Further headers.
+        is_logged: The exchange log has it already.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ApiError(Exception):
         super().__init__(message)
         self.status, self.message, self.kind = status, message, kind
         self.param, self.code, self.headers = param, code, dict(headers or {})
+        self.is_logged = False
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """The body of the response."""
@@ -53,20 +55,21 @@ def error_body(
 def install(app: FastAPI) -> None:
     """Make an app tell every error in this shape."""
     app.add_exception_handler(ApiError, _told)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(RequestValidationError, _told)
     app.add_exception_handler(HTTPException, _plain)
     app.add_exception_handler(Exception, _unexpected)
 
 
 async def _told(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, ApiError)
+    """Tell an error; `request.state.refused` is called with the status, where a route set it."""
+    if isinstance(error, RequestValidationError):
+        error = from_validation(error.errors()[0])
+    if not isinstance(error, ApiError):
+        raise error
+    refused = getattr(request.state, "refused", None)
+    if refused is not None and not error.is_logged:
+        refused(error.status)
     return JSONResponse(error.body(), error.status, error.headers)
-
-
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {}
-    told = from_validation(first)
-    return JSONResponse(told.body(), told.status)
 
 
 def from_validation(first: Mapping[str, object]) -> ApiError:
@@ -76,7 +79,7 @@ def from_validation(first: Mapping[str, object]) -> ApiError:
     kind, message = str(first.get("type", "")), str(first.get("msg", "the request is not valid"))
     if kind == "json_invalid":
         return ApiError(400, f"We could not parse the JSON body of your request: {message}.")
-    param = ".".join(names) or None
+    param = names[0] if names else None
     if kind == "extra_forbidden":
         return ApiError(
             400, f"Unrecognized request argument supplied: {param}", param=param, code="unknown_parameter"

@@ -21,6 +21,8 @@ _INT64 = 1 << 63
 
 
 def _metadata(value: dict[str, str] | None) -> dict[str, str] | None:
+    if len(value or {}) > 16:
+        raise ValueError("must have at most 16 pairs")
     for key, text in (value or {}).items():
         if len(key) > 64 or len(text) > 512:
             raise ValueError("keys must have at most 64 characters and values at most 512")
@@ -43,6 +45,9 @@ def _stop(value: str | list[str] | None) -> str | list[str] | None:
 
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+Metadata = Annotated[dict[str, str] | None, AfterValidator(_metadata)]
 
 
 class StreamOptions(_Body):
@@ -99,8 +104,8 @@ class Sampling(_Body):
     stream_options: StreamOptions | None = None
     logit_bias: Annotated[dict[str, float] | None, AfterValidator(_bias)] = None
     user: str | None = None
-    frequency_penalty: Literal[0] | float | None = Field(0, ge=0, le=0)
-    presence_penalty: Literal[0] | float | None = Field(0, ge=0, le=0)
+    frequency_penalty: float | None = Field(0, ge=0, le=0)
+    presence_penalty: float | None = Field(0, ge=0, le=0)
 
     def common(self, request_id: str, most_tokens: int, usual_tokens: int) -> dict[str, Any]:
         """Fields of an ask.
@@ -140,7 +145,7 @@ class ChatRequest(Sampling):
     parallel_tool_calls: bool | None = None
     response_format: dict[Literal["type"], Literal["text"]] | None = None
     store: bool | None = False
-    metadata: Annotated[dict[str, str] | None, Field(max_length=16), AfterValidator(_metadata)] = None
+    metadata: Metadata = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     service_tier: Literal["auto", "default"] | None = None
@@ -176,10 +181,16 @@ class ChatRequest(Sampling):
         )
 
 
+class MetadataRequest(_Body):
+    """Body of `POST /v1/chat/completions/{id}`."""
+
+    metadata: Metadata
+
+
 class CompletionRequest(Sampling):
     """Body of `POST /v1/completions`."""
 
-    prompt: str | list[str] = Field("", union_mode="left_to_right")
+    prompt: str | list[str]
     logprobs: int | None = Field(None, ge=0, le=MOST_TOP_LOGPROBS)
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None

@@ -221,6 +221,8 @@ def _evidence(
             break
         detector, output = by_output[names[column]]
         raw = float(scores.outputs[at, column])
+        if not np.isfinite(raw):  # an e-value that could not tell bets one to one; that is no evidence
+            continue
         wording = "technique" in names[column] or "mixture" in names[column]
         summary = detector.explain(output, raw)
         evidence.append(

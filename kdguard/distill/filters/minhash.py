@@ -38,9 +38,18 @@ class Shingles:
     codes: Codes
     indptr: npt.NDArray[np.int64]
 
-    def of(self, row: int) -> Codes:
-        """The pairs of one text."""
-        return self.codes[self.indptr[row] : self.indptr[row + 1]]
+    def similarities(self, row: int, others: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Jaccard similarity of one text with others, shape as `others`; 0 where both are empty."""
+        if not len(others):
+            return np.empty(0)
+        mine = self.codes[self.indptr[row] : self.indptr[row + 1]]
+        starts, sizes = self.indptr[others], self.indptr[others + 1] - self.indptr[others]
+        ends = np.cumsum(sizes)
+        theirs = self.codes[np.arange(ends[-1]) + np.repeat(starts - (ends - sizes), sizes)]
+        place = np.minimum(np.searchsorted(mine, theirs), max(len(mine) - 1, 0))
+        met = np.concatenate(([0], np.cumsum(mine[place] == theirs))) if len(mine) else np.zeros(ends[-1] + 1)
+        shared = met[ends] - met[ends - sizes]
+        return shared / np.maximum(len(mine) + sizes - shared, 1)
 
 
 def shingles(texts: pa.Array[Any]) -> Shingles:
@@ -78,10 +87,3 @@ def band_keys(sets: Shingles) -> npt.NDArray[np.uint64]:
             key = mix(key * np.uint64(_STEP) + least)
         keys[full, band] = np.maximum(key, 1)
     return keys
-
-
-def similarity(one: Codes, other: Codes) -> float:
-    """Jaccard similarity of two sets given as sorted arrays; 0 if both are empty."""
-    shared = len(np.intersect1d(one, other, assume_unique=True))
-    union = len(one) + len(other) - shared
-    return shared / union if union else 0.0

@@ -129,6 +129,7 @@ class LocalTeacher:
         if ask.request_id in self._open:
             self._refused.append(failed(ask, self.name, status=409, error="request_id is under way"))
             return
+        ids: tuple[int, ...] = ()
         try:
             ids = tuple(self._render(ask))
             requests = [self._request(ask, choice, ids) for choice in range(ask.n)]
@@ -137,7 +138,8 @@ class LocalTeacher:
             for request in requests:
                 self.engine.check(request)
         except (TeacherError, ValueError, TypeError) as error:
-            self._refused.append(failed(ask, self.name, status=400, error=str(error)))
+            code = "context_length_exceeded" if len(ids) >= self.engine.context else "invalid_value"
+            self._refused.append(failed(ask, self.name, status=400, error=f"{code}: {error}"))
             return
         self._open[ask.request_id] = _Open(ask, len(ids), self._clock(), left=ask.n)
         for request in requests:

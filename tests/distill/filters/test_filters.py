@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from kdguard.distill.filters.answers import Answered, Length, NotCut, NotRefused, Verified
 from kdguard.distill.filters.best import BestOf, mean_logprob
 from kdguard.distill.filters.duplicates import ExactDuplicates, NearDuplicates
-from kdguard.distill.filters.minhash import BAND_ROWS, BANDS, band_keys, shingles, similarity
+from kdguard.distill.filters.minhash import BAND_ROWS, BANDS, band_keys, shingles
 from kdguard.distill.filters.pipeline import Filter, filter_exchanges, filter_transcripts
 from kdguard.distill.transcripts.reader import read_transcripts
 from kdguard.distill.transcripts.writer import TranscriptWriter
@@ -161,7 +162,7 @@ def test_bands_meet_as_often_as_theory_says() -> None:
             other = [w if i % (words // changed) else f"x{w}" for i, w in enumerate(one)]
             texts += [" ".join(one), " ".join(other)]
         sets = shingles(pa.array(texts))
-        alike = float(np.mean([similarity(sets.of(2 * i), sets.of(2 * i + 1)) for i in range(pairs)]))
+        alike = float(np.mean([sets.similarities(2 * i, np.array([2 * i + 1]))[0] for i in range(pairs)]))
         keys = band_keys(sets)
         met = float((keys[::2] == keys[1::2]).any(axis=1).mean())
         expected = 1 - (1 - alike**BAND_ROWS) ** BANDS
@@ -169,6 +170,17 @@ def test_bands_meet_as_often_as_theory_says() -> None:
         assert abs(met - expected) < 5 * (expected * (1 - expected) / pairs) ** 0.5 + 0.01, found
     assert found[2][0] > 0.9
     assert found[20][1] < 0.75, "the test has no teeth"
+
+
+def test_similarities_are_those_of_the_sets() -> None:
+    texts = ["a b c d", "a b c d", "b c d", "", "x a b y", "7 b", "8 b"]
+    sets = shingles(pa.array(texts))
+    pairs = [{*pairwise([*text.split(), "."])} for text in texts]
+    everyone = np.arange(len(texts))
+    for row, mine in enumerate(pairs):
+        expected = [len(mine & other) / max(len(mine | other), 1) for other in pairs]
+        np.testing.assert_allclose(sets.similarities(row, everyone), expected)
+    assert len(sets.similarities(0, everyone[:0])) == 0
 
 
 def test_best_of_n_by_request_or_by_question() -> None:
