@@ -78,8 +78,6 @@ def _pooled(suite: Suite, scores: GroupScores, at: int, say: Callable[..., Evide
     shares = _scaled(scores.contributions[at], float(scores.pooled[at]))
     for column in np.argsort(-shares)[:_DETECTORS]:
         raw, (detector, output) = float(scores.outputs[at, column]), columns[column]
-        if not np.isfinite(raw):
-            continue
         if shares[column] > _LEAST_SHARE and np.isfinite(raw):
             yield say(
                 detector=f"{detector.name}.{output}",
