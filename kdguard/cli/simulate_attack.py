@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -33,7 +32,6 @@ def attack(
     chosen = next((known for known in SPLITS if known == split), None)
     if chosen is None:
         raise typer.BadParameter(f"must be one of {', '.join(SPLITS)}, got '{split}'", param_hint="--split")
-    one_thread()
     try:
         with _Bar() as bar:
             around = Surroundings(split=chosen, data=data, say=bar)
@@ -47,14 +45,6 @@ def attack(
         f"{spent['tokens']:,} tokens, {spent['failed_requests']:,} failed",
         err=True,
     )
-
-
-def one_thread() -> None:
-    """Small models run fastest on one thread, and repeat their bytes; OMP_NUM_THREADS wins."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
 
 
 class _Bar:

@@ -106,6 +106,8 @@ def _filled(probabilities: Tensor, width: int) -> Tensor:
 def _bucketed(log_p: Tensor, ids: Tensor) -> Tensor:
     """Log-probabilities of m ids and of everything else together, shape (n, m + 1)."""
     shared = log_p[..., ids.long()]
+    if ids.numel() == log_p.shape[-1]:
+        return torch.nn.functional.pad(shared, (0, 1), value=-torch.inf)
     blank = torch.zeros(log_p.shape[-1], dtype=torch.bool, device=log_p.device)
     others = log_p.masked_fill(blank.index_fill(0, ids.long(), True), -torch.inf).logsumexp(
         dim=-1, keepdim=True

@@ -117,8 +117,7 @@ class Plan:
         betas: Decay rates of Adam's moments.
         epsilon: Adam's.
         arithmetic: `auto` = bfloat16 products on a GPU, float32 on a CPU. Weights, moments and sums stay float32.
-        compiled: Run through torch.compile. Pays from some hundred steps on.
-        graphed: On a GPU, record the whole step as one CUDA graph, so that the host launches it at once.
+        compiled: Run through torch.compile; on a GPU also as one CUDA graph. Pays from some hundred steps on.
         report_every: Optimiser steps between reports, the only times at which the host waits for the device.
         checkpoint_every: Optimiser steps between checkpoints; 0 = only at the end. A multiple of `report_every`
             is not required.
@@ -137,7 +136,6 @@ class Plan:
     epsilon: float = 1e-8
     arithmetic: Arithmetic = "auto"
     compiled: bool = False
-    graphed: bool = False
     report_every: int = 20
     checkpoint_every: int = 0
 

@@ -86,9 +86,9 @@ def gated_width(hidden: int) -> int:
 #: Named shapes; the vocabulary is set when one is picked.
 NAMED: Mapping[str, Shape] = MappingProxyType(
     {
-        "micro": Shape(hidden=32, layers=2, heads=1, vocab=1024, context=128),
-        "tiny": Shape(hidden=64, layers=2, heads=2, vocab=1024, context=128),
-        "mini": Shape(hidden=96, layers=3, heads=3, vocab=1024, context=256),
+        "micro": Shape(hidden=32, layers=2, heads=2, vocab=1024, context=128),
+        "tiny": Shape(hidden=64, layers=2, heads=4, vocab=1024, context=128),
+        "mini": Shape(hidden=96, layers=3, heads=4, vocab=1024, context=256),
         "small": Shape(hidden=128, layers=4, heads=4, vocab=2048, context=256),
         "3M": Shape(hidden=192, layers=5, heads=6, vocab=4096, context=512),
         "10M": Shape(hidden=320, layers=6, heads=5, vocab=8192, context=512),

@@ -40,7 +40,7 @@ def attention_mse(
     require_consent(owner_consent, "attention_mse")
     mine, theirs, seen = _maps(attention, teacher_attention, key_mask)
     # Hidden scores may be -inf on both sides; their difference must not enter the sum.
-    gap = torch.where(seen, mine - theirs, 0.0)
+    gap = torch.where(seen, mine, 0.0) - torch.where(seen, theirs, 0.0)
     return gap.square().sum(dim=(-3, -1)) / seen.sum(dim=(-3, -1)).clamp_min(1)
 
 

@@ -93,11 +93,6 @@ def _check_objective(recipe: Recipe, where: str) -> None:
             objective=student.objective,
         )
     )
-    if any(one.tactic == "T12" and one.strength == 1 for one in recipe.tactics):
-        raise AttackError(
-            f"{where}: T12 at full strength cleans every answer, and a cleaned one has no log-probabilities to learn "
-            f"from; lower it, or choose the objective 'cross_entropy'"
-        )
     if recipe.ask.top_logprobs in (None, 0) and not any(one.tactic == "T9" for one in recipe.tactics):
         raise AttackError(
             f"{where}: '{student.objective}' learns from log-probabilities: set ask.top_logprobs or use the tactic T9"
