@@ -12,6 +12,7 @@ import typer
 from kdguard.cli.baseline import baseline
 from kdguard.cli.convert import convert
 from kdguard.cli.demo import demo
+from kdguard.cli.distill import app as distill_app
 from kdguard.cli.evaluate import evaluate
 from kdguard.cli.inspect import inspect
 from kdguard.cli.score import score
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (demo, inspect, baseline, score, convert, evaluate):
     app.command(command.__name__)(command)
 app.add_typer(simulate_app, name="simulate")
+app.add_typer(distill_app, name="distill")
 
 
 def main() -> None:
