@@ -16,7 +16,9 @@ The tree a caller needs to know::
         - TrainingError                  a shape, recipe, checkpoint or training data; or training diverged
         - TeacherError                   a teacher: address not permitted, request it cannot serve, keys file
         - AttackError                    an attack recipe, tactic or selection that cannot be run
+        - LedgerError                    keys or ledger: missing, damaged, rewritten, readable by others
         - OwnershipError                 a white-box objective without a declaration of owning its teacher
+      + RefusedError                     a signature or bundle that does not verify; exit status 1
 """
 
 from __future__ import annotations
@@ -80,3 +82,11 @@ class OwnershipError(InputError):
 
 class PluginError(InputError):
     """A detector or test that another distribution brings cannot be used."""
+
+
+class LedgerError(InputError):
+    """Keys or ledger cannot be used: missing, damaged, rewritten, or readable by others than their owner."""
+
+
+class RefusedError(KdguardError):
+    """Something signed does not verify, or does not say what it was signed for."""
