@@ -7,7 +7,9 @@ kernel, which spends nothing on the pairs that a mask would throw away.
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -89,6 +91,16 @@ def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None:
         scores = scores + mask
     return torch.matmul(scores.softmax(-1), v)
+
+
+@cache
+def has_document_kernel() -> bool:
+    """Whether this torch has a variable-length attention that can be told to look back only."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return "window_size" in inspect.signature(varlen_attn).parameters
 
 
 def _each_document(queries: Tensor, keys: Tensor, values: Tensor, layout: Layout) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -30,21 +32,28 @@ def save_broken_batch(engine: Engine, reading: Reading, folder: Path | None) -> 
     slot = engine.slots[place]
     rows = step_rows(engine.slots, engine.plan, step)[:, place].ravel()
     data = slot.data
-    target = (folder or Path(tempfile.mkdtemp(prefix="kdguard-"))) / f"broken-step-{step:09d}"
-    target.mkdir(parents=True, exist_ok=True)
     arrays = {name: getattr(data, name)[rows] for name in ("tokens", "documents", "positions", "weights")}
     if data.soft is not None and data.soft_rows is not None:
         pointers = data.soft_rows[rows]
         used = pointers[pointers >= 0]
         arrays |= {"soft_rows": pointers, "soft_ids": data.soft.ids[used], "soft_tail": data.soft.tail[used]}
         arrays["soft_logprobs"] = data.soft.logprobs[used]
-    save_file(
-        {name: np.ascontiguousarray(array) for name, array in arrays.items()}, target / "batch.safetensors"
-    )
     described = {"step": step, "slot": slot.name, "rows": rows.tolist(), **slot.record()}
-    (target / "batch.json").write_text(json.dumps(described, indent=1), encoding="utf-8")
+    target = save_batch(arrays, described, step, folder)
     others = f" ({len(slots)} slots in all)" if len(slots) > 1 else ""
     return TrainingError(
         f"loss or gradient of '{slot.name}' was not finite at step {step + 1}{others}; its batch is in {target}. "
         f"Look for odd tokens or weights there, or lower the learning rate ({slot.learning_rate:g})"
     )
+
+
+def save_batch(
+    arrays: Mapping[str, np.ndarray], described: Mapping[str, Any], step: int, folder: Path | None
+) -> Path:
+    """Write a batch and its description to a folder of its own, and give that folder."""
+    target = (folder or Path(tempfile.mkdtemp(prefix="kdguard-"))) / f"broken-step-{step:09d}"
+    target.mkdir(parents=True, exist_ok=True)
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(whole, target / "batch.safetensors")
+    (target / "batch.json").write_text(json.dumps(dict(described), indent=1), encoding="utf-8")
+    return target

@@ -72,7 +72,7 @@ class Engine:
             plan.micro_batches, len(slots), plan.rows // plan.micro_batches, dtype=torch.int64
         )
         self.input = self.input.to(device)
-        self.graph = self._capture() if plan.compiled and device.type == "cuda" else None
+        self.graph = self._capture() if plan.graphed and device.type == "cuda" else None
 
     def step(self, number: int) -> None:
         """Run optimiser step `number`; returns before the device is done."""

@@ -93,7 +93,7 @@ class StackedAdamW:
                     if key in held:
                         held[key].copy_(value)
                     else:
-                        held[key] = value.to("cpu" if key == "step" else group["lr"].device, copy=True)
+                        held[key] = value.to(group["lr"].device, copy=True)
 
     def forget(self) -> None:
         """Set moments and step counts to zero, in place."""

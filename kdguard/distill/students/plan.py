@@ -117,7 +117,8 @@ class Plan:
         betas: Decay rates of Adam's moments.
         epsilon: Adam's.
         arithmetic: `auto` = bfloat16 products on a GPU, float32 on a CPU. Weights, moments and sums stay float32.
-        compiled: Run through torch.compile; on a GPU also as one CUDA graph. Pays from some hundred steps on.
+        compiled: Run through torch.compile. Pays from some hundred steps on.
+        graphed: On a GPU, record the whole step as one CUDA graph, so that the host launches it at once.
         report_every: Optimiser steps between reports, the only times at which the host waits for the device.
         checkpoint_every: Optimiser steps between checkpoints; 0 = only at the end. A multiple of `report_every`
             is not required.
@@ -136,6 +137,7 @@ class Plan:
     epsilon: float = 1e-8
     arithmetic: Arithmetic = "auto"
     compiled: bool = False
+    graphed: bool = False
     report_every: int = 20
     checkpoint_every: int = 0
 
@@ -158,12 +160,16 @@ class Plan:
 
 
 def learning_rate(step: int, slot: Slot, plan: Plan) -> float:
-    """Learning rate of a slot at optimiser step `step`, from 0: linear warm-up, cosine to the end, then 0."""
-    steps = min(slot.steps or plan.steps, plan.steps)
+    """Learning rate of a slot at optimiser step `step`, from 0; 0 once its steps are done."""
+    return scheduled(step, min(slot.steps or plan.steps, plan.steps), slot.learning_rate, plan)
+
+
+def scheduled(step: int, steps: int, peak: float, plan: Plan) -> float:
+    """Learning rate at a step of a run of `steps`: linear warm-up to `peak`, cosine to the end, then 0."""
     if step >= steps:
         return 0.0
     rising = plan.warmup * steps
     if step < rising:
-        return slot.learning_rate * (step + 1) / (rising + 1)
+        return peak * (step + 1) / (rising + 1)
     done = (step - rising) / max(steps - rising, 1)
-    return slot.learning_rate * (plan.final + (1 - plan.final) * 0.5 * (1 + math.cos(math.pi * done)))
+    return peak * (plan.final + (1 - plan.final) * 0.5 * (1 + math.cos(math.pi * done)))

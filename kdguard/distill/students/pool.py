@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdguard.distill.students.attention import by_document, masked
+from kdguard.distill.students.attention import by_document, has_document_kernel, masked
 from kdguard.distill.students.data import PADDING, TrainingData, check_data
 from kdguard.distill.students.head import Targets
 from kdguard.distill.students.order import Int64, rows_at
@@ -171,7 +171,7 @@ def gather(
     flat_documents = documents.view(slot_count * rows, length)
     layout = (
         by_document(flat_documents, size.documents, size.longest)
-        if dtype == torch.bfloat16 and tokens.device.type == "cuda"
+        if dtype == torch.bfloat16 and tokens.device.type == "cuda" and has_document_kernel()
         else masked(flat_documents, dtype)
     )
     batch = Rows(tokens.long(), pool.positions[row_ids], layout, where)

@@ -57,6 +57,7 @@ def test_sequence_logprob_sums_supervised_positions_alone() -> None:
     torch.testing.assert_close(found[0], -cross_entropy(logits[0], targets[0])[mask[0]].sum())
     assert found[1].item() == 0
     padded = torch.cat([logits, torch.full((3, 2, 6), 1e4, dtype=torch.float64)], dim=1)
+    padded[:, 4:, 0] = -torch.inf  # what padding holds must not reach the sum, were it infinite
     wider = sequence_logprob(
         padded, torch.nn.functional.pad(targets, (0, 2)), torch.nn.functional.pad(mask, (0, 2))
     )

@@ -54,9 +54,10 @@ def api(rng: np.random.Generator, v: int) -> TokenTrace:
 
 def sampled(rng: np.random.Generator, v: int) -> TokenTrace:
     logprobs, ids = distribution(rng, v)
-    whole = np.full((TOKENS, v), -np.inf)
-    np.put_along_axis(whole, ids, logprobs, axis=1)
-    drawn, counts = draw_soft_labels(whole, 50, rng)
+    order = np.argsort(ids, axis=1)
+    rising = np.take_along_axis(ids, order, axis=1)
+    places, counts = draw_soft_labels(np.take_along_axis(logprobs, order, axis=1), 50, rng)
+    drawn = np.where(places >= 0, np.take_along_axis(rising, np.maximum(places, 0), axis=1), -1)
     return TokenTrace(
         token_bytes=tuple(b"w%d" % token for token in ids[:, 0]),
         logprob=logprobs[:, 0],

@@ -139,6 +139,15 @@ def test_hidden_keys_hold_anything_and_queries_may_see_nothing(loss: Callable[..
     assert torch.equal(blind, torch.zeros(2, 4, dtype=torch.float64))
 
 
+def test_attention_that_underflows_stays_finite() -> None:
+    leaf = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]], requires_grad=True)
+    losses = attention_kl(leaf, torch.full((1, 1, 2, 2), 0.5), owner_consent=OWNER)
+    torch.autograd.backward(losses.sum())
+    assert losses.isfinite().all()
+    assert leaf.grad is not None
+    assert leaf.grad.isfinite().all()
+
+
 def test_another_number_of_heads_is_refused() -> None:
     student, teacher, _ = maps(6)
     with pytest.raises(InputError, match=r"attention \(2, 1, 4, 4\), teacher_attention \(2, 2, 4, 4\)"):
