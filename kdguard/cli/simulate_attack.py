@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,7 @@ def attack(
     chosen = next((known for known in SPLITS if known == split), None)
     if chosen is None:
         raise typer.BadParameter(f"must be one of {', '.join(SPLITS)}, got '{split}'", param_hint="--split")
+    one_thread()
     try:
         with _Bar() as bar:
             around = Surroundings(split=chosen, data=data, say=bar)
@@ -40,11 +42,17 @@ def attack(
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
     counts, spent = manifest["counts"], manifest["spent"]
-    typer.echo(
-        f"wrote {out}: {counts['attack_exchanges']:,} attack requests from {counts['attack_accounts']:,} accounts, "
-        f"{spent['tokens']:,} tokens, {spent['failed_requests']:,} failed",
-        err=True,
-    )
+    told = f"{counts['attack_exchanges']:,} attack requests from {counts['attack_accounts']:,} accounts"
+    told += f", {spent['tokens']:,} tokens, {spent['failed_requests']:,} failed"
+    typer.echo(f"wrote {out}: {told}", err=True)
+
+
+def one_thread() -> None:
+    """Small models run fastest on one thread, and repeat their bytes; OMP_NUM_THREADS wins."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
 
 
 class _Bar:

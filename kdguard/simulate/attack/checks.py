@@ -38,6 +38,10 @@ def _check_parts(recipe: Recipe, where: str) -> None:
                 f"{where}: an attack on a classifier takes the tactics {allowed} only, and chooses its own prompts; "
                 f"got {', '.join(strange) or 'a prompt source or selection'}"
             )
+    if recipe.prompts.selection != "given" and recipe.student is None:
+        raise AttackError(
+            f"{where}: the selection '{recipe.prompts.selection}' asks what a student learnt: add a table 'student'"
+        )
     second = any("second_teacher" in one.values for one in recipe.tactics)
     if second or (recipe.second_teacher is not None and recipe.second_teacher.kind == "classifier"):
         raise AttackError(
@@ -93,6 +97,11 @@ def _check_objective(recipe: Recipe, where: str) -> None:
             objective=student.objective,
         )
     )
+    if any(one.tactic == "T12" and one.strength == 1 for one in recipe.tactics):
+        raise AttackError(
+            f"{where}: T12 at full strength cleans every answer, and a cleaned one has no log-probabilities to learn "
+            f"from; lower it, or choose the objective 'cross_entropy'"
+        )
     if recipe.ask.top_logprobs in (None, 0) and not any(one.tactic == "T9" for one in recipe.tactics):
         raise AttackError(
             f"{where}: '{student.objective}' learns from log-probabilities: set ask.top_logprobs or use the tactic T9"

@@ -57,7 +57,8 @@ def recover_hidden_size(
     Args:
         teacher: Any teacher with log-probabilities and logit bias.
         prompts: Different prompts; more of them than the hidden dimension that is to be found.
-        token_ids: Different tokens; half as many again as prompts, so that nothing looks like a gap by chance.
+        token_ids: Different tokens, none of which ends an answer; half as many again as prompts, so that nothing
+            looks like a gap by chance.
         top_logprobs: Alternatives a query tells; over HTTP at most 20.
         bias: Added to the tokens to be read, above the spread of the logits and at most 100. Float32 teachers lose
             digits to a large one.

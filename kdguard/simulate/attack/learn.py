@@ -90,7 +90,7 @@ def learn(
     mix = mix_of(table)
     slot = Slot(name="student", data=data, mix=mix, seed=seed + table.seed, learning_rate=table.learning_rate)
     schedule = Schedule(steps=table.steps, rows=table.rows)
-    fleet = train(shape, slot, schedule, folder=folder, report=report)
+    fleet = train(shape, slot, schedule, device=table.device, folder=folder, report=report)
     if folder is not None and folder.exists():
         shutil.rmtree(folder)
     model = fleet.model(0, **special_ids(tokenizer))

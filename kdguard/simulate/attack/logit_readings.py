@@ -113,7 +113,8 @@ def _answers(teacher: Teacher, asks: Sequence[Ask]) -> dict[str, Answer]:
     found = {answer.request_id.removeprefix("hidden-"): answer for answer in teacher.answer(asks)}
     broken = [answer for answer in found.values() if answer.tokens is None or len(answer.tokens) == 0]
     if broken or len(found) < len(asks):
-        reason = broken[0].error or "no log-probabilities" if broken else "no answer"
+        told = "no log-probabilities (leave out tokens that end an answer)"
+        reason = broken[0].error or told if broken else "no answer"
         count = len(asks) - len(found) + len(broken)
         raise AttackError(f"teacher '{teacher.name}' failed {count} of {len(asks)} queries: {reason}")
     return found

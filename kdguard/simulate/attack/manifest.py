@@ -77,13 +77,13 @@ def manifest_of(
 
 
 def write_manifest(manifest: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Write it, whole or not at all: a complete manifest marks a complete run."""
+    """Write it, whole or not at all, and give it as it will be read: it marks a complete run."""
+    text = orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n"
     unfinished = out / ".manifest.json.unfinished"
-    unfinished.write_bytes(
-        orjson.dumps(manifest, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS) + b"\n"
-    )
+    unfinished.write_bytes(text)
     os.replace(unfinished, out / "manifest.json")
-    return manifest
+    found: dict[str, Any] = orjson.loads(text)
+    return found
 
 
 def price_of(recipe: Recipe) -> Price:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kdguard.distill.transcripts.reader import Transcripts
+from kdguard.errors import AttackError
 from kdguard.simulate.attack.learn import Learnt, learn
 from kdguard.simulate.attack.plan import Plan
 from kdguard.simulate.attack.recipe import Recipe
@@ -107,7 +108,7 @@ class Chooser:
     def _student(self, plan: Plan, told: Transcripts, which: int) -> Learnt:
         table = self.recipe.student
         if table is None:
-            raise AssertionError("checked with the recipe: a selection by students needs a table 'student'")
+            raise AttackError("a selection by students needs a table 'student' in the recipe")
         quick = table.model_copy(update={"steps": max(table.steps // 2, 1), "own_examples": 0})
         return learn(told, plan, quick, teacher_tokenizer=self.tokenizer, seed=self.recipe.seed + which)
 

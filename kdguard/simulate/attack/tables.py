@@ -182,6 +182,7 @@ class StudentTable(Table):
     temperature: float = Field(default=1.0, gt=0)
     own_examples: int = Field(default=0, ge=0)
     own_world: str = "basalt"
+    device: str = "cpu"
     seed: int = 0
 
 

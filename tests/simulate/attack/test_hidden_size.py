@@ -2,10 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pytest
+from transformers import LlamaForCausalLM
 
+from kdguard.distill.students.shapes import Shape, llama_config
+from kdguard.distill.students.tokenizer import fitted_vocab, special_ids, train_tokenizer
+from kdguard.distill.students.weights import initial_weights, to_transformers
+from kdguard.distill.teachers.local import LocalTeacher
 from kdguard.distill.teachers.protocol import Answer, Ask, failed
 from kdguard.errors import AttackError
 from kdguard.exchanges.tokens import TokenTrace
@@ -149,3 +155,19 @@ def test_impossible_questions_are_refused() -> None:
         read_logits(Wide(8), _prompts(4), [1])
     with pytest.raises(AttackError, match="at least 3 prompts"):
         numerical_rank(np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("told", ["biased", "model"])
+def test_exact_on_a_toy_teacher(told: Literal["biased", "model"]) -> None:
+    """A random transformer of 32 hidden dimensions, through the API it is served by; either kind of log-probability."""
+    tokenizer = train_tokenizer(["to be or not to be"], 320)
+    shape = Shape(hidden=32, layers=2, heads=2, vocab=fitted_vocab(tokenizer), context=64)
+    model = LlamaForCausalLM(llama_config(shape, **special_ids(tokenizer)))
+    model.load_state_dict(to_transformers(initial_weights(shape, 0), shape), strict=False)
+    model.tie_weights()
+    teacher = LocalTeacher(model, tokenizer, name="toy", logprobs_of=told)
+    prompts = [f"{i * 7919} and {i} {'be' * (i % 5)}" for i in range(40)]
+    found = recover_hidden_size(teacher, prompts, range(2, 62), bias=20)  # 0 and 1 end a text
+    assert found.size == 32
+    assert found.channel == ("biased" if told == "biased" else "forced")
+    assert found.gap > 8
