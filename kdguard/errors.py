@@ -17,6 +17,8 @@ The tree a caller needs to know::
         - TeacherError                   a teacher: address not permitted, request it cannot serve, keys file
         - AttackError                    an attack recipe, tactic or selection that cannot be run
         - LedgerError                    keys or ledger: missing, damaged, rewritten, readable by others
+        - WatermarkError                 a mark: wrong key, parameters, token ids or tokenizer
+        - CanaryError                    a canary plan, or answers that do not belong to it
         - OwnershipError                 a white-box objective without a declaration of owning its teacher
       + RefusedError                     a signature or bundle that does not verify; exit status 1
 """
@@ -46,6 +48,10 @@ class AccountsError(InputError):
 
 class BaselineError(InputError):
     """A baseline cannot be used: other version, damaged, or too small."""
+
+
+class WatermarkError(InputError):
+    """A watermark cannot be looked for or written: wrong key, parameters, token ids or tokenizer."""
 
 
 class WorldError(InputError):
@@ -86,6 +92,10 @@ class PluginError(InputError):
 
 class LedgerError(InputError):
     """Keys or ledger cannot be used: missing, damaged, rewritten, or readable by others than their owner."""
+
+
+class CanaryError(InputError):
+    """Canaries cannot be planned, placed or looked for: impossible budget, or answers that do not belong to the plan."""
 
 
 class RefusedError(KdguardError):

@@ -1,0 +1,79 @@
+"""What PyTorch's CPU generator draws, without PyTorch: permutations and coin flips of the Mersenne Twister.
+
+transformers' watermarks seed `torch.Generator` and call `torch.randperm` and `torch.randint`. Both read 32-bit words of
+MT19937, of whose seed only the lower 32 bits count; numpy draws the same words.
+
+References:
+    Matsumoto and Nishimura (1998), ACM TOMACS 8(1), for the generator; the tests compare with torch itself.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint32]
+Bools = npt.NDArray[np.bool_]
+
+_SEED_MASK = 0xFFFFFFFF
+
+
+def words(seed: int, count: int) -> Words:
+    """The first 32-bit words after `torch.manual_seed(seed)`, shape (count,)."""
+    return np.random.RandomState(seed & _SEED_MASK).randint(0, 1 << 32, count, dtype=np.uint32)
+
+
+def coins(seed: int, count: int) -> npt.NDArray[np.uint8]:
+    """`torch.randint(0, 2, (count,))`."""
+    return (words(seed, count) & 1).astype(np.uint8)
+
+
+@lru_cache(maxsize=128)
+def permutation(seed: int, size: int) -> Ints:
+    """`torch.randperm(size)`; half a second for a million."""
+    places = np.arange(size - 1)
+    order = list(range(size))
+    for place, other in zip(
+        places.tolist(), (places + words(seed, size - 1) % (size - places)).tolist(), strict=True
+    ):
+        order[place], order[other] = order[other], order[place]
+    return np.array(order, np.int64)
+
+
+class Beginnings:
+    """Which numbers are among the first `count` of `torch.randperm(size)`, for one seed after another.
+
+    A shuffle swaps place i with a later place for i = 0, 1, …, so its beginning is final after `count` swaps, and a
+    number's way through them is followed without shuffling anything.
+
+    Args:
+        size: Numbers that are shuffled, below 2^32 / 20; from there on torch draws otherwise.
+        count: Length of the beginning.
+    """
+
+    def __init__(self, size: int, count: int) -> None:
+        self.count = count
+        self._places = np.arange(min(count, size - 1), dtype=np.uint32)
+        self._left = np.uint32(size) - self._places
+        self._source = np.random.RandomState(0)
+
+    def holds(self, seed: int, members: Ints) -> Bools:
+        """Which members the beginning holds, shape of `members`."""
+        self._source.seed(seed & _SEED_MASK)
+        drawn = self._source.randint(0, 1 << 32, len(self._places), dtype=np.uint32)
+        swaps = self._places + drawn % self._left
+        return np.array([self._arrives(swaps, member) for member in members.tolist()], np.bool_)
+
+    def _arrives(self, swaps: Words, place: int) -> bool:
+        """Whether what begins at `place` ends before `count`."""
+        step = 0
+        while True:
+            # the first swap that reaches for this place puts what lies there at the swap's own, final place
+            if (swaps[step : place + 1] == place).any():
+                return True
+            if place >= len(swaps):
+                return place < self.count
+            step, place = place + 1, int(swaps[place])

@@ -1,0 +1,1 @@
+"""Marks that kdguard finds, one family a file; `registry` names them."""
