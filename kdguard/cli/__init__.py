@@ -9,6 +9,7 @@ import sys
 
 import typer
 
+from kdguard.cli.audit import app as audit_app
 from kdguard.cli.baseline import baseline
 from kdguard.cli.convert import convert
 from kdguard.cli.demo import demo
@@ -31,6 +32,7 @@ for command in (demo, inspect, baseline, score, convert, evaluate):
     app.command(command.__name__)(command)
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(distill_app, name="distill")
+app.add_typer(audit_app, name="audit")
 
 
 def main() -> None:

@@ -32,15 +32,24 @@ def parse(document: bytes) -> Any:
     Raises:
         LedgerError: It is not JSON, too long, or written in any other way than `canonical` writes it.
     """
-    if len(document) > LARGEST_BYTES:
-        raise LedgerError(f"must be at most {LARGEST_BYTES:,} bytes, got {len(document):,}")
-    try:
-        value = json.loads(document, parse_int=_number)
-    except (ValueError, RecursionError) as error:
-        raise LedgerError(f"must be JSON: {error}") from error
+    value = parse_any(document)
     if canonical(value) != document:
         raise LedgerError("must be canonical JSON (RFC 8785); it was written or changed by another program")
     return value
+
+
+def parse_any(document: bytes) -> Any:
+    """Read JSON in any spelling.
+
+    Raises:
+        LedgerError: It is not JSON, or too long.
+    """
+    if len(document) > LARGEST_BYTES:
+        raise LedgerError(f"must be at most {LARGEST_BYTES:,} bytes, got {len(document):,}")
+    try:
+        return json.loads(document, parse_int=_number)
+    except (ValueError, RecursionError) as error:
+        raise LedgerError(f"must be JSON: {error}") from error
 
 
 def _number(digits: str) -> int | float:

@@ -1,0 +1,132 @@
+"""What may be claimed from canaries: contact with an account's marked text, and which account it was."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kdguard.detectors.canary.scoring import Choices, draw, weigh
+from kdguard.errors import CanaryError
+from kdguard.evidence import Evidence, Guarantee
+from kdguard.ledger.canonical import canonical, sha256
+from kdguard.ledger.derivation import KeyName
+from kdguard.stats.conformal import conformal_p, p_floor
+from kdguard.stats.multiplicity import holm
+from kdguard.stats.sums import P_FLOOR
+
+DECOYS = 9_999
+
+
+def account_named(
+    statistics: Mapping[str, Any], parameters: Mapping[str, Any], keys: Mapping[KeyName, bytes]
+) -> tuple[Evidence, ...]:
+    """Name accounts: the exact null of each account's score over its sites, Holm-adjusted over all that were marked.
+
+    Args:
+        statistics: `sites` (see `site_row`), `seen` (choice, value, count), `marked` (account -> number of its
+            sites, a prefix of `sites`), `habit` optionally; see `scoring.weigh`.
+        parameters: As committed: `accounts` that were marked, `sites_digest`, `recall`.
+        keys: The accounts' keys.
+
+    Returns:
+        One piece of evidence an account, in the order of `keys`; `p_value` holds over the whole family of accounts.
+    """
+    choices = _choices(statistics, parameters)
+    raw = [
+        float(choices.null(sites).p_values([choices.score(draw(key, choices.sizes), sites)])[0])
+        for key, sites in _marked(statistics, keys)
+    ]
+    adjusted = holm(raw, int(parameters["accounts"]))
+    return tuple(
+        _evidence("canary.account", name.account, parameters, statistics, p, float(q), P_FLOOR)
+        for name, p, q in zip(keys, raw, adjusted, strict=True)
+    )
+
+
+def contact(
+    statistics: Mapping[str, Any], parameters: Mapping[str, Any], keys: Mapping[KeyName, bytes]
+) -> tuple[Evidence, ...]:
+    """Rank each key among decoy keys: shows contact, and never names one account among many.
+
+    The decoys are fixed by the committed parameters and the account, not by us afterwards.
+    Arguments as for `account_named`.
+    """
+    choices = _choices(statistics, parameters)
+    found = []
+    for (name, key), (_, sites) in zip(keys.items(), _marked(statistics, keys), strict=True):
+        own = choices.score(draw(key, choices.sizes), sites)
+        decoys = np.stack([draw(decoy, choices.sizes) for decoy in _decoys(name, parameters)])
+        scores = choices.score_all(decoys, sites).astype(np.float64)
+        p = float(conformal_p(np.array([own], np.float64), scores)[0])
+        found.append(_evidence("canary.contact", name.account, parameters, statistics, p, p, p_floor(DECOYS)))
+    return tuple(found)
+
+
+def exposure(p_value: float) -> float:
+    """Bits of surprise, for display: -log2 p (Carlini et al. 2019)."""
+    return -math.log2(p_value)
+
+
+def site_row(site_id: str, family: str, sizes: Sequence[int]) -> str:
+    """How a site stands in a case: its id, its family and the sizes of its fields, with spaces between."""
+    return " ".join([site_id, family, *map(str, sizes)])
+
+
+def sites_digest(rows: Sequence[str]) -> str:
+    """Digest under which the sites of an epoch are committed."""
+    return sha256(canonical(list(rows)))
+
+
+def _decoys(name: KeyName, parameters: Mapping[str, Any]) -> list[bytes]:
+    label = canonical(["canary", "decoy", name.account, name.epoch, parameters["sites_digest"]])
+    stream = hashlib.shake_256(label).digest(32 * DECOYS)
+    return [stream[at : at + 32] for at in range(0, len(stream), 32)]
+
+
+def _choices(statistics: Mapping[str, Any], parameters: Mapping[str, Any]) -> Choices:
+    if sites_digest(statistics["sites"]) != parameters["sites_digest"]:
+        raise CanaryError(
+            "the sites are not those that were committed to; give the canaries file of that epoch"
+        )
+    sizes = [[int(size) for size in row.split(" ")[2:]] for row in statistics["sites"]]
+    return weigh(sizes, statistics["seen"], float(parameters["recall"]), statistics.get("habit", ()))
+
+
+def _marked(statistics: Mapping[str, Any], keys: Mapping[KeyName, bytes]) -> list[tuple[bytes, int]]:
+    marked = statistics["marked"]
+    lacking = [name.account for name in keys if name.account not in marked]
+    if lacking:
+        raise CanaryError(f"account {lacking[0]!r} was not marked; name accounts of the canaries file")
+    return [(key, int(marked[name.account])) for name, key in keys.items()]
+
+
+def _evidence(
+    detector: str,
+    account: str,
+    parameters: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    raw: float,
+    adjusted: float,
+    floor: float,
+) -> Evidence:
+    answers = int(sum(row[2] for row in statistics["seen"]))
+    sites = int(statistics["marked"][account])
+    return Evidence(
+        detector=detector,
+        version="1",
+        subject=account,
+        guarantee=Guarantee.RANDOMISED,
+        score=exposure(raw),
+        p_value=adjusted,
+        p_floor=floor,
+        n=answers,
+        summary=(
+            f"{sites} canary sites, {answers} readable choices: exposure {exposure(raw):.1f} bits "
+            f"(p = {raw:.3g} alone, {adjusted:.3g} as claimed)"
+        ),
+        parameters_digest=sha256(canonical(dict(parameters))),
+    )

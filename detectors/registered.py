@@ -1,0 +1,56 @@
+"""Tests that can be run again from a bundle: numbers and revealed keys in, evidence out, the same on every computer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kdguard.detectors.canary.claims import account_named, contact
+from kdguard.errors import InputError
+from kdguard.evidence import Abstention, Evidence
+from kdguard.ledger.derivation import KeyName
+
+Outcome = tuple[Evidence | Abstention, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredTest:
+    """A test under the name and version that bundles cite.
+
+    Attributes:
+        name: Unique; the scheme of its keys, a dot, and the question.
+        version: Changes whenever the same numbers could give another result.
+        null_hypothesis: What a small p-value speaks against, in words for a court.
+        run: Function of statistics, committed parameters and the revealed keys (name -> 32 bytes). It reads no file, no
+            clock and no random source. Raises InputError on statistics it cannot use.
+    """
+
+    name: str
+    version: str
+    null_hypothesis: str
+    run: Callable[[Mapping[str, Any], Mapping[str, Any], Mapping[KeyName, bytes]], Outcome]
+
+
+_CONTACT = (
+    "Given how it was asked and what it answered, the suspect's answers do not depend on the committed key: it never "
+    "learnt, directly or through others, from text marked with that key, and was not asked with such text. "
+    "Rejecting this shows contact with marked text; it does not show who collected the text, nor why."
+)
+
+TESTS: tuple[RegisteredTest, ...] = (
+    RegisteredTest("canary.account", "1", _CONTACT, account_named),
+    RegisteredTest("canary.contact", "1", _CONTACT, contact),
+)
+
+
+def find(name: str, tests: Sequence[RegisteredTest] = TESTS) -> RegisteredTest:
+    """Look a test up.
+
+    Raises:
+        InputError: There is none of that name.
+    """
+    for test in tests:
+        if test.name == name:
+            return test
+    raise InputError(f"no test {name!r} is registered; there are {', '.join(test.name for test in tests)}")
