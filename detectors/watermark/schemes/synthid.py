@@ -1,9 +1,9 @@
 """SynthID-Text marks: a tournament of coin flips over every token.
 
 transformers takes its coins from a table of 65,536 bits, always the same, by a hash of which only the lower 16 bits
-count. The table has not exactly as many ones as zeros and its entries come up thousands of times in a long text, so the
-usual tail for fair coins fails: on a million unmarked tokens it "finds" a mark at 20 standard deviations. `TableNull` asks
-what all 65,536 keys of a layer would have scored on this very text, which one correlation by FFT tells, and adds up
+count. The table has not exactly as many ones as zeros, and a long text reads each entry thousands of times, so the tail
+for fair coins fails: on a million unmarked tokens it "finds" a mark at 20 standard deviations. `TableNull` asks what
+all 65,536 keys of a layer would have scored on this very text, which one correlation by FFT tells, and adds up
 independent layers: the exact chance that random keys score as high, whatever the table and the text.
 
 References:

@@ -13,7 +13,7 @@ from torch import Tensor
 from kdguard.distill.teachers.generation.llama import LlamaForward, is_plain_llama
 from kdguard.distill.teachers.generation.request import Completion, Piece, Request, join
 from kdguard.distill.teachers.generation.rows import Forward, Rows
-from kdguard.distill.teachers.generation.sampling import Drawn, LogprobsOf
+from kdguard.distill.teachers.generation.sampling import Drawn, LogprobsOf, Mark
 from kdguard.distill.teachers.generation.slots import Block, Slot, plan_of, tails_of
 from kdguard.distill.teachers.generation.transformer import ModelForward
 from kdguard.errors import TeacherError
@@ -41,6 +41,7 @@ class Engine:
         logprobs_of: `model` or `biased`, see `sampling`.
         plain: Use transformers' own layers even where faster ones are known.
         compiled: Compile the step with `torch.compile`.
+        mark: Writes a watermark into what is sampled, see `sampling.Mark`.
 
     Raises:
         TeacherError: A setting is out of range.
@@ -59,6 +60,7 @@ class Engine:
         logprobs_of: LogprobsOf = "model",
         plain: bool = False,
         compiled: bool = False,
+        mark: Mark | None = None,
     ) -> None:
         limit = int(model.config.max_position_embeddings)
         self.context = min(context or limit, limit)
@@ -82,6 +84,7 @@ class Engine:
             steps=steps,
             logprobs_of=logprobs_of,
             compiled=compiled,
+            mark=mark,
         )
         self._waiting: deque[Slot] = deque()
         self._slots: list[Slot] = []

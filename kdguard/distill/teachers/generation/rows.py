@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from kdguard.distill.teachers.generation.cache import KeyValueCache
-from kdguard.distill.teachers.generation.sampling import Drawn, LogprobsOf, Plan, draw
+from kdguard.distill.teachers.generation.sampling import Drawn, LogprobsOf, Mark, Plan, draw
 from kdguard.distill.teachers.generation.slots import Slot
 
 
@@ -49,6 +49,7 @@ class Rows:
         steps: Most steps of a block.
         logprobs_of: As in `draw`.
         compiled: Compile the step with `torch.compile`.
+        mark: As in `draw`; steps are then neither compiled nor captured, since a mark may do anything.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Rows:
         steps: int,
         logprobs_of: LogprobsOf,
         compiled: bool = False,
+        mark: Mark | None = None,
     ) -> None:
         self.forward, self.count, self.context, self.steps = forward, count, context, steps
         self._vocab, self._logprobs_of = vocab, logprobs_of
@@ -71,6 +73,11 @@ class Rows:
         self.top_p = torch.ones(count, device=device)
         self.uniform = torch.zeros(count, steps, dtype=torch.float64, device=device)
         self.bias: Tensor | None = None
+        self.mark = mark
+        self.produced: Tensor | None = None
+        if mark is not None:
+            self.produced = torch.full((count, context), -1, dtype=torch.int64, device=device)
+        compiled = compiled and mark is None
         self._step: Callable[..., Drawn] = torch.compile(self._plain_step) if compiled else self._plain_step
         self._graphs: dict[tuple[int, int, int, Plan], tuple[Any, list[Drawn]]] = {}
 
@@ -94,6 +101,8 @@ class Rows:
         """Draw the first token of rows whose prompts were just read, from `first` on; logits (a, vocab)."""
         rows = slice(first, first + len(slots))
         draws = torch.from_numpy(np.array([slot.draws[0] for slot in slots]))
+        if self.produced is not None:
+            self.produced[rows] = -1
         drawn = draw(
             logits,
             temperature=self.temperature[rows],
@@ -102,8 +111,10 @@ class Rows:
             bias=None if self.bias is None else self.bias[rows],
             plan=plan,
             logprobs_of=self._logprobs_of,
+            mark=self.mark,
+            produced=None if self.produced is None else self.produced[rows],
         )
-        self.tokens[rows] = drawn.tokens
+        self._note(rows, drawn.tokens)
         self.positions[rows] = torch.tensor(
             [len(slot.request.prompt_ids) for slot in slots], device=self.device
         )
@@ -114,7 +125,7 @@ class Rows:
         source = torch.tensor(sources, dtype=torch.int64, device=self.device)
         target = torch.tensor(targets, dtype=torch.int64, device=self.device)
         self.forward.cache.copy_rows(source, target, span)
-        values = (self.tokens, self.positions, self.temperature, self.top_p, self.bias)
+        values = (self.tokens, self.positions, self.temperature, self.top_p, self.bias, self.produced)
         for value in values:
             if value is not None:
                 value[target] = value[source]
@@ -138,12 +149,17 @@ class Rows:
             Stacked over steps: tokens (m, steps) and so on.
         """
         self.uniform[:m, :steps] = torch.from_numpy(uniform).to(self.device)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and self.mark is None:
             drawn = self._replayed(m, span, steps, plan)
         else:
             drawn = [self._step(m, span, at, plan) for at in range(steps)]
         fields = zip(*drawn, strict=True)
         return Drawn(*(None if each[0] is None else torch.stack(each, 1)[:m] for each in fields))  # type: ignore[arg-type]
+
+    def _note(self, rows: slice, tokens: Tensor) -> None:
+        self.tokens[rows] = tokens
+        if self.produced is not None:
+            self.produced[rows] = torch.cat((self.produced[rows, 1:], tokens[:, None]), 1)
 
     def _plain_step(self, m: int, span: int, at: int, plan: Plan) -> Drawn:
         drawn = draw(
@@ -154,8 +170,10 @@ class Rows:
             bias=None if self.bias is None else self.bias[:m],
             plan=plan,
             logprobs_of=self._logprobs_of,
+            mark=self.mark,
+            produced=None if self.produced is None else self.produced[:m],
         )
-        self.tokens[:m] = drawn.tokens
+        self._note(slice(0, m), drawn.tokens)
         # rows that already ended run on until the block is over: keep them inside the cache
         last = min(self.context, self.forward.cache.capacity) - 1
         self.positions[:m] = (self.positions[:m] + 1).clamp_max(last)

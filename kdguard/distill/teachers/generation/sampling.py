@@ -11,6 +11,7 @@ tells them after the bias (and before temperature), as that API did until then, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ import torch
 from torch import Tensor
 
 LogprobsOf = Literal["model", "biased"]
+Mark = Callable[[Tensor, Tensor], Tensor]
+"""Changes what a token is drawn from: (m, t) ids produced so far, -1 in front, and (m, vocab) log-probabilities after
+temperature and nucleus, to (m, vocab) scores of which the softmax is drawn from. As processors of transformers."""
 _WORD = (1 << 64) - 1
 
 
@@ -71,6 +75,8 @@ def draw(
     bias: Tensor | None,
     plan: Plan,
     logprobs_of: LogprobsOf,
+    mark: Mark | None = None,
+    produced: Tensor | None = None,
 ) -> Drawn:
     """Pick a token in every row.
 
@@ -82,6 +88,8 @@ def draw(
         bias: (m, vocab) float32, used if the plan says that a row has one.
         plan: What is needed.
         logprobs_of: Tell log-probabilities before or after the bias.
+        mark: Writes a watermark into rows that sample; log-probabilities do not show it.
+        produced: What `mark` is given, (m, t) int64.
     """
     shifted = logits + bias if plan.biased and bias is not None else logits
     tokens = shifted.argmax(-1)
@@ -93,6 +101,8 @@ def draw(
         likely = ((shifted - shifted.gather(1, tokens[:, None])) / warmth[:, None]).softmax(-1)
         if plan.nucleus:
             likely = torch.where(likely >= _smallest_kept(likely, top_p)[:, None], likely, 0.0)
+        if mark is not None and produced is not None:
+            likely = mark(produced, likely.log()).softmax(-1)
         tokens = torch.where(greedy, tokens, _inverse(likely, uniform))
     if not plan.tells:
         return Drawn(tokens, None, None, None)
