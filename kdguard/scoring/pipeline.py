@@ -17,7 +17,7 @@ import pyarrow as pa
 from kdguard.features.session import Cursor, Rows, rows_from
 from kdguard.features.signals import NO_TIME, Encoder
 from kdguard.scan import Detector, Trajectories, follow, output_names
-from kdguard.scoring.spill import Spill, read_in_order
+from kdguard.scoring.spill import ALWAYS, Spill, read_in_order
 
 _IN_FLIGHT_PER_WORKER = 4
 
@@ -87,17 +87,20 @@ def encode_into(spill: Spill, batches: Iterable[pa.RecordBatch], encoder: Encode
     spill.seal()
 
 
-def fold(spill: Spill, detectors: Sequence[Detector], workers: int = 1) -> Profiles:
-    """Fold everything in the spill into profiles.
+def fold(
+    spill: Spill, detectors: Sequence[Detector], workers: int = 1, window: tuple[int, int] = ALWAYS
+) -> Profiles:
+    """Fold what is in the spill into profiles.
 
     Args:
         spill: Sealed signals.
         detectors: Detectors whose outputs become the score columns.
         workers: Processes; accounts are shared out by hash, so each is folded by exactly one.
+        window: Half-open interval of times to fold, microseconds since 1970.
     """
     spill.seal()
     tasks = [
-        (spill.folder, spill.sort_memory_mb // workers, at, workers, tuple(detectors))
+        (spill.folder, spill.sort_memory_mb // workers, at, workers, window, tuple(detectors))
         for at in range(workers)
     ]
     if workers <= 1:
@@ -132,13 +135,18 @@ def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _fold_partition(
-    folder: Path, sort_memory_mb: int, partition: int, partitions: int, detectors: tuple[Detector, ...]
+    folder: Path,
+    sort_memory_mb: int,
+    partition: int,
+    partitions: int,
+    window: tuple[int, int],
+    detectors: tuple[Detector, ...],
 ) -> Profiles:
     seen: list[tuple[npt.NDArray[Any], ...]] = []
 
     def rows() -> Iterator[Rows]:
         cursor = Cursor()
-        for batch in read_in_order(folder, sort_memory_mb, partition, partitions):
+        for batch in read_in_order(folder, sort_memory_mb, partition, partitions, window):
             part, cursor = rows_from(batch, cursor)
             seen.append(_summarise(batch))
             yield part

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from kdguard.features.lateness import OnTime
 from kdguard.scoring.baseline import Baseline
+from kdguard.scoring.epochs import score_log
 from kdguard.scoring.findings import Policy, conclude
 from kdguard.scoring.plots import figures
-from kdguard.scoring.score import fold_log, score_accounts
 from kdguard.scoring.spill import Spill
 from kdguard.verdict import Findings
 
@@ -32,10 +32,14 @@ def score_exchanges(
     policy = Policy(alpha=alpha, fdr=fdr)
     punctual = None if lateness is None else OnTime(exchanges, lateness)
     with Spill() as spill:
-        profiles, tally = fold_log(
-            exchanges if punctual is None else punctual, baseline, spill, workers=workers
+        scores, tally = score_log(
+            exchanges if punctual is None else punctual,
+            baseline,
+            spill,
+            accounts=accounts,
+            alpha=alpha,
+            workers=workers,
         )
-        scores = score_accounts(profiles, baseline, accounts=accounts, alpha=alpha)
         findings = conclude(scores, baseline, spill, tally, policy)
         if plots:
             findings = replace(

@@ -106,7 +106,7 @@ def score_accounts(
     last = _last_row(account, size)
     best = _best_row(p_rows, account, last, size)
     reached = last >= 0
-    alarm = _first_alarm(p_rows, account, size, alpha)
+    alarm = first_alarm(p_rows, account, size, alpha)
     kind = np.full(size, "", dtype=object)
     kind[reached] = candidate.kind[best[reached]]
     shares, outputs = _contributions(baseline, rows, best, kind)
@@ -223,7 +223,8 @@ def _best_row(p_rows: Floats, account: Ints, last: Ints, size: int) -> Ints:
     return best
 
 
-def _first_alarm(p_rows: Floats, account: Ints, size: int, alpha: float) -> Ints:
+def first_alarm(p_rows: Floats, account: Ints, size: int, alpha: float) -> Ints:
+    """First trajectory row of each account with p <= alpha, -1 = none, shape (m,)."""
     first = np.full(size, -1)
     at = np.flatnonzero(p_rows <= alpha)[::-1]
     first[account[at]] = at

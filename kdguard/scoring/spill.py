@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import cast
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kdguard.features.signals import SIGNALS
+from kdguard.features.signals import NO_TIME, SIGNALS
 
 SORT_MEMORY_MB = 768
 CHUNK_ROWS = 131_072
+ALWAYS = (NO_TIME, np.iinfo(np.int64).max)
+"""A window that every row lies in, those without a time too."""
+MOST_EPOCHS = 24
 _PART_ROWS = 1_000_000
 
 _IN_ORDER = """
@@ -29,7 +34,7 @@ _IN_ORDER = """
             PARTITION BY subject, request_id, choice ORDER BY time_us, text, prompt_bytes, output_tokens
         ) AS copy
         FROM read_parquet(?) WHERE subject % {partitions} = {partition}
-    ) WHERE copy = 1
+    ) WHERE copy = 1 AND time_us >= ? AND time_us < ?
     ORDER BY subject, account_id, time_us, request_id, choice
 """
 
@@ -119,6 +124,35 @@ class Spill:
             )
             return cast(pa.Table, found.to_arrow_table())
 
+    def epochs(self, length_us: int) -> list[tuple[int, int]]:
+        """Cut the log into windows of one length from its first time on; empty ones are left out.
+
+        Rows without a time are in the first window. A log without times, or without rows, is one window. Times that
+        are scattered over more than 24 windows get windows of twice the length, and so on: each costs a reading.
+
+        Returns:
+            Half-open windows in microseconds since 1970, ascending; together they hold every row.
+        """
+        self.seal()
+        if not self._parts:
+            return [ALWAYS]
+        with self._connect() as connection:
+            found = connection.execute(
+                """
+                WITH timed AS (SELECT time_us FROM read_parquet(?) WHERE time_us > ?),
+                     start AS (SELECT min(time_us) AS first_us FROM timed)
+                SELECT DISTINCT first_us + (time_us - first_us) // ? * ? FROM timed, start ORDER BY 1
+                """,
+                [f"{self.folder}/part-*.parquet", NO_TIME, length_us, length_us],
+            ).fetchall()
+        starts = [start_us for (start_us,) in found]
+        if len(starts) > MOST_EPOCHS:
+            return self.epochs(2 * length_us)
+        if len(starts) <= 1:
+            return [ALWAYS]
+        edges = [ALWAYS[0], *starts[1:], ALWAYS[1]]
+        return list(pairwise(edges))
+
     def _connect(self) -> duckdb.DuckDBPyConnection:
         return _connect(self.folder, "query", self.sort_memory_mb)
 
@@ -129,7 +163,11 @@ class Spill:
 
 
 def read_in_order(
-    folder: Path, sort_memory_mb: int = SORT_MEMORY_MB, partition: int = 0, partitions: int = 1
+    folder: Path,
+    sort_memory_mb: int = SORT_MEMORY_MB,
+    partition: int = 0,
+    partitions: int = 1,
+    window: tuple[int, int] = ALWAYS,
 ) -> Iterator[pa.RecordBatch]:
     """Read the accounts of one partition in canonical order: subject, time, request id, choice.
 
@@ -140,12 +178,13 @@ def read_in_order(
         sort_memory_mb: Memory the sort may use before it goes to disk.
         partition: Which share of the accounts, in [0, partitions).
         partitions: Shares in all; an account is in exactly one.
+        window: Half-open interval of times to read, microseconds since 1970.
     """
     if not any(folder.glob("part-*.parquet")):
         return
     query = _IN_ORDER.format(columns=", ".join(SIGNALS.names), partitions=partitions, partition=partition)
     with _connect(folder, f"sort-{partition}", sort_memory_mb) as connection:
-        relation = connection.sql(query, params=[f"{folder}/part-*.parquet"])
+        relation = connection.sql(query, params=[f"{folder}/part-*.parquet", *window])
         for batch in relation.to_arrow_reader(CHUNK_ROWS):
             yield batch.cast(SIGNALS)
 
