@@ -84,15 +84,9 @@ def documents_of_transcripts(
         soft: Which soft targets to take: none, the k most likely tokens, or sampled ones.
         keep: Which exchanges to learn from, by their columns.
     """
-    wanted = ["request_id", "choice", "model", "system", "prompt", "messages", "endpoint", "response"]
-    wanted += ["reasoning", "tool_calls", "label", "finish_reason", "status", "refused"]
-    rows = [
-        row
-        for row in transcripts.exchanges.select(wanted).to_pylist()
-        if row["status"] in (200, None) and _said(row) is not None and keep(row)
-    ]
-    contexts = conversation_ids(tokenizer, [_turns(row) for row in rows])
-    answers = text_ids(tokenizer, [_said(row) or "" for row in rows])
+    rows = [row for row in learnable_rows(transcripts) if keep(row)]
+    contexts = conversation_ids(tokenizer, [turns_of(row) for row in rows])
+    answers = text_ids(tokenizer, [said(row) or "" for row in rows])
     vocabulary = Vocabulary(token_bytes(tokenizer))
     traces = _traces(transcripts)
     made = []
@@ -100,11 +94,22 @@ def documents_of_transcripts(
         trace = traces.get((row["request_id"], row["choice"]))
         exact = vocabulary.ids(trace) if trace is not None else None
         end = [] if row["finish_reason"] == "length" else [tokenizer.eos_token_id]
-        said = answer if exact is None else exact.tolist()
-        end = end if end != [None] and said[-1:] != end else []
+        spoken = answer if exact is None else exact.tolist()
+        end = end if end != [None] and spoken[-1:] != end else []
         targets = vocabulary.soft(trace, soft) if trace is not None and exact is not None else None
-        made.append(_document(context, [*said, *end], row["model"] or "teacher", 1.0, targets))
+        made.append(_document(context, [*spoken, *end], row["model"] or "teacher", 1.0, targets))
     return made
+
+
+def learnable_rows(transcripts: Transcripts) -> list[dict[str, Any]]:
+    """Exchanges that say something, in the order in which `documents_of_transcripts` takes them."""
+    wanted = ["request_id", "choice", "model", "system", "prompt", "messages", "endpoint", "response"]
+    wanted += ["reasoning", "tool_calls", "label", "label_probs", "finish_reason", "status", "refused"]
+    return [
+        row
+        for row in transcripts.exchanges.select(wanted).to_pylist()
+        if row["status"] in (200, None) and said(row) is not None
+    ]
 
 
 class Vocabulary:
@@ -168,13 +173,14 @@ def _document(
     return Document(np.array([*context, *answer], np.int32), weights, source, soft, at)
 
 
-def _turns(row: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
+def turns_of(row: Mapping[str, Any]) -> tuple[Mapping[str, str], ...]:
+    """The conversation that an exchange answers."""
     if row["messages"]:
         return tuple({"role": turn["role"], "content": turn["content"] or ""} for turn in row["messages"])
     return ask(row["prompt"] or "", row["system"])
 
 
-def _said(row: Mapping[str, Any]) -> str | None:
+def said(row: Mapping[str, Any]) -> str | None:
     """What the teacher said as one text: reasoning, answer and calls in the marks a student learns; or its label."""
     if row["tool_calls"]:
         calls = [call.get("function", call) for call in json.loads(row["tool_calls"])]

@@ -27,7 +27,7 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (grad,) = grads
         y, scale = ctx.saved_tensors
-        mean = (grad * y).mean(-1, keepdim=True)
+        mean = torch.linalg.vecdot(grad, y).unsqueeze(-1) / y.shape[-1]
         return torch.addcmul(grad, y, mean, value=-1) * scale, None
 
 
@@ -54,7 +54,8 @@ class _Rotate(torch.autograd.Function):
 
 def _turn(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     left, right = x.chunk(2, dim=-1)
-    return torch.cat((left * cosine - right * sine, right * cosine + left * sine), dim=-1)
+    first = torch.addcmul(left * cosine, right, sine, value=-1)
+    return torch.cat((first, torch.addcmul(right * cosine, left, sine)), dim=-1)
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -72,11 +73,15 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def rotary_table(shape: Shape, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Cosine and sine of every position's angles: (b, t) gives two of (b, t, 1, w/2)."""
+    """Cosine and sine of every position's angles: (b, t), all below t, gives two of (b, t, 1, w/2)."""
     exact = torch.float64 if dtype == torch.float64 else torch.float32
-    steps = torch.arange(0, shape.head_width, 2, device=positions.device, dtype=exact) / shape.head_width
-    angles = positions[..., None].to(exact) / shape.rope_theta**steps
-    return angles.cos().to(dtype)[:, :, None], angles.sin().to(dtype)[:, :, None]
+    device = positions.device
+    steps = torch.arange(0, shape.head_width, 2, device=device, dtype=exact) / shape.head_width
+    angles = torch.arange(positions.shape[-1], device=device)[:, None].to(exact) / shape.rope_theta**steps
+    cosine, sine = (
+        functional.embedding(positions, table.to(dtype)) for table in (angles.cos(), angles.sin())
+    )
+    return cosine[:, :, None], sine[:, :, None]
 
 
 class _Gate(torch.autograd.Function):
@@ -90,10 +95,8 @@ class _Gate(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (grad,) = grads
         opening, value = ctx.saved_tensors[0].chunk(2, dim=-1)
-        share = torch.sigmoid(opening)
-        through = opening * share
-        slope = share * (1 + opening - through)
-        return torch.cat((grad * value * slope, grad * through), dim=-1)
+        slope = torch.ops.aten.silu_backward(grad * value, opening)
+        return torch.cat((slope, functional.silu(opening) * grad), dim=-1)
 
 
 def gate(wide: Tensor) -> Tensor:
