@@ -35,7 +35,7 @@ def account_named(
     Returns:
         One piece of evidence an account, in the order of `keys`; `p_value` holds over the whole family of accounts.
     """
-    choices = _choices(statistics, parameters)
+    choices = committed_choices(statistics, parameters)
     raw = [
         float(choices.null(sites).p_values([choices.score(draw(key, choices.sizes), sites)])[0])
         for key, sites in _marked(statistics, keys)
@@ -50,20 +50,22 @@ def account_named(
 def contact(
     statistics: Mapping[str, Any], parameters: Mapping[str, Any], keys: Mapping[KeyName, bytes]
 ) -> tuple[Evidence, ...]:
-    """Rank each key among decoy keys: shows contact, and never names one account among many.
+    """Rank each key among decoy keys: shows contact with accounts named beforehand, Holm-adjusted over these.
 
-    The decoys are fixed by the committed parameters and the account, not by us afterwards.
-    Arguments as for `account_named`.
+    It needs no formula for the null, and never names one account among many. The decoys are fixed by the committed
+    parameters and the account, not by us afterwards. Arguments as for `account_named`.
     """
-    choices = _choices(statistics, parameters)
-    found = []
+    choices = committed_choices(statistics, parameters)
+    raw = []
     for (name, key), (_, sites) in zip(keys.items(), _marked(statistics, keys), strict=True):
         own = choices.score(draw(key, choices.sizes), sites)
         decoys = np.stack([draw(decoy, choices.sizes) for decoy in _decoys(name, parameters)])
         scores = choices.score_all(decoys, sites).astype(np.float64)
-        p = float(conformal_p(np.array([own], np.float64), scores)[0])
-        found.append(_evidence("canary.contact", name.account, parameters, statistics, p, p, p_floor(DECOYS)))
-    return tuple(found)
+        raw.append(float(conformal_p(np.array([own], np.float64), scores)[0]))
+    return tuple(
+        _evidence("canary.contact", name.account, parameters, statistics, p, float(q), p_floor(DECOYS))
+        for name, p, q in zip(keys, raw, holm(raw), strict=True)
+    )
 
 
 def exposure(p_value: float) -> float:
@@ -87,7 +89,12 @@ def _decoys(name: KeyName, parameters: Mapping[str, Any]) -> list[bytes]:
     return [stream[at : at + 32] for at in range(0, len(stream), 32)]
 
 
-def _choices(statistics: Mapping[str, Any], parameters: Mapping[str, Any]) -> Choices:
+def committed_choices(statistics: Mapping[str, Any], parameters: Mapping[str, Any]) -> Choices:
+    """Scores of the sites that were committed to.
+
+    Raises:
+        CanaryError: The sites are others.
+    """
     if sites_digest(statistics["sites"]) != parameters["sites_digest"]:
         raise CanaryError(
             "the sites are not those that were committed to; give the canaries file of that epoch"

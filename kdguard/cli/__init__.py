@@ -11,6 +11,7 @@ import typer
 
 from kdguard.cli.audit import app as audit_app
 from kdguard.cli.baseline import baseline
+from kdguard.cli.canary import app as canary_app
 from kdguard.cli.convert import convert
 from kdguard.cli.demo import demo
 from kdguard.cli.distill import app as distill_app
@@ -33,6 +34,7 @@ for command in (demo, inspect, baseline, score, convert, evaluate):
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(distill_app, name="distill")
 app.add_typer(audit_app, name="audit")
+app.add_typer(canary_app, name="canary")
 
 
 def main() -> None:

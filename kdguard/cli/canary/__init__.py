@@ -1,0 +1,19 @@
+"""`kdguard canary`: plan marks for accounts, and look for them in a suspect's answers. One file a command."""
+
+from __future__ import annotations
+
+import typer
+
+from kdguard.cli.canary.plan import plan
+from kdguard.cli.canary.verify import verify
+
+app = typer.Typer(
+    help="Plan canaries for accounts; look for them in a suspect's answers.", no_args_is_help=True
+)
+for command in (plan, verify):
+    app.command(command.__name__)(command)
+
+
+@app.callback()
+def _canary() -> None:
+    """Plan canaries for accounts; look for them in a suspect's answers."""

@@ -1,0 +1,57 @@
+"""Tables that the commands around marks read: Parquet, CSV or JSON lines, with named columns."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdguard.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read a table that must have these columns, in this order; others are dropped.
+
+    Raises:
+        InputError: It cannot be read, or lacks a column.
+    """
+    import pyarrow as pa
+
+    try:
+        table = _read(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: must be a Parquet, CSV or JSONL table: {error}") from error
+    lacking = [name for name in columns if name not in table.column_names]
+    if lacking:
+        has = ", ".join(table.column_names)
+        raise InputError(f"{path}: must have a column {lacking[0]!r}; it has {has}")
+    return table.select(list(columns))
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Read rows of a table; a missing value is None."""
+    return list(zip(*(column.to_pylist() for column in read_table(path, columns).columns), strict=True))
+
+
+def input_digest(path: Path) -> dict[str, Any]:
+    """Name, SHA-256 and size of a file, as cases cite it."""
+    with path.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return {"name": path.name, "sha256": digest, "bytes": path.stat().st_size}
+
+
+def _read(path: Path) -> pa.Table:
+    import pyarrow.csv
+    import pyarrow.json
+    import pyarrow.parquet
+
+    if path.suffix == ".parquet":
+        return pyarrow.parquet.read_table(path)
+    if path.suffix == ".csv":
+        multiline = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        return pyarrow.csv.read_csv(path, parse_options=multiline)
+    return pyarrow.json.read_json(path)
