@@ -205,7 +205,9 @@ def detect(
         )
     if subjects is not None and len(subjects) and subjects.max() >= count:
         raise WatermarkError(f"every subject needs a name: got {count} names, and subject {subjects.max()}")
-    windows = windows_of(texts, scheme.width, padded=scheme.padded, subjects=subjects)
+    # a copy's first tokens would stand behind incomplete windows, which the prompt does not show
+    padded = scheme.padded and prompts is None
+    windows = windows_of(texts, scheme.width, padded=padded, subjects=subjects)
     identity = identities(windows, scheme.sources(windows), scheme.repeats)
     copied = None if prompts is None else prompt_identities(scheme, prompts)
     kept = select(windows, identity, subjects=count, copied=copied)

@@ -1,0 +1,15 @@
+"""`kdguard watermark`: find marks in text, and in what models learnt from it. One file a command."""
+
+from __future__ import annotations
+
+import typer
+
+from kdguard.cli.watermark.detect import detect
+
+app = typer.Typer(help="Find watermarks in text, and in models that learnt from it.", no_args_is_help=True)
+app.command("detect")(detect)
+
+
+@app.callback()
+def _watermark() -> None:
+    """Find watermarks in text, and in models that learnt from it."""

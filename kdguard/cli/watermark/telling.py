@@ -1,0 +1,63 @@
+"""What the watermark commands print: one line a subject, the null hypothesis, and never a word of innocence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import typer
+
+if TYPE_CHECKING:
+    from kdguard.detectors.watermark.detect import Detection
+    from kdguard.evidence import Abstention
+
+
+def tell(found: Sequence[Detection | Abstention], *, alpha: float, as_json: bool) -> bool:
+    """Print detections and abstentions; whether any mark is detected, at `alpha` over all subjects together."""
+    from kdguard.detectors.watermark.detect import MEANING, NO_EVIDENCE, Detection
+    from kdguard.stats.multiplicity import holm
+
+    detections = [one for one in found if isinstance(one, Detection)]
+    adjusted = holm([one.p_value for one in detections]).tolist() if detections else []
+    p_adjusted = dict(zip((one.subject for one in detections), adjusted, strict=True))
+    for one in found:
+        if as_json:
+            line = _line(one, p_adjusted.get(one.subject), alpha)
+            typer.echo(orjson.dumps(line).decode())
+        elif isinstance(one, Detection):
+            verdict = "mark detected" if p_adjusted[one.subject] <= alpha else f"not detected: {NO_EVIDENCE}"
+            typer.echo(f"{one.subject}: {verdict} ({one.guarantee.value})\n  {_counts(one, alpha)}")
+        else:
+            typer.echo(f"{one.subject}: abstains. {one.reason}")
+    hits = sum(p <= alpha for p in adjusted)
+    if as_json:
+        summary = {
+            "subjects": len(found),
+            "detected": hits,
+            "alpha": alpha,
+            "null_hypothesis": MEANING,
+            "note": NO_EVIDENCE if hits < len(found) else None,
+        }
+        typer.echo(orjson.dumps({"summary": summary}).decode())
+    else:
+        typer.echo(f"{MEANING}.", err=True)
+    return bool(hits)
+
+
+def _line(one: Detection | Abstention, p_adjusted: float | None, alpha: float) -> dict[str, Any]:
+    from kdguard.evidence import Abstention
+
+    if isinstance(one, Abstention):
+        return {"decision": "abstain"} | asdict(one)
+    detected = p_adjusted is not None and p_adjusted <= alpha
+    decision = "detected" if detected else "not_detected"
+    return {"decision": decision, "p_adjusted": p_adjusted, "alpha": alpha} | one.to_json()
+
+
+def _counts(one: Detection, alpha: float) -> str:
+    told = one.summary.partition(". H0")[0]
+    left_out = f"{one.repeated} repeated and {one.copied} copied from prompts left out"
+    floor = f"; no p below {one.p_floor:.1g} is possible with so few decoys" if one.p_floor > alpha else ""
+    return f"{told}; {left_out}{floor}"
