@@ -19,6 +19,7 @@ from kdguard.cli.evaluate import evaluate
 from kdguard.cli.inspect import inspect
 from kdguard.cli.score import score
 from kdguard.cli.simulate import app as simulate_app
+from kdguard.cli.watermark import app as watermark_app
 from kdguard.errors import InputError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.add_typer(simulate_app, name="simulate")
 app.add_typer(distill_app, name="distill")
 app.add_typer(audit_app, name="audit")
 app.add_typer(canary_app, name="canary")
+app.add_typer(watermark_app, name="watermark")
 
 
 def main() -> None:
