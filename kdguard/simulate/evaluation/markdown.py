@@ -154,7 +154,8 @@ def _held_out(report: Report) -> str:
 
 def _contaminated(report: Report) -> str:
     def share(cell: Cell) -> str:
-        return f"{float(cell.key['setting']):.0%} attackers"
+        share, _, reviewed = str(cell.key["setting"]).partition(" ")
+        return f"{float(share):.0%} attackers" + (", those found by one review left out" if reviewed else "")
 
     title = "Power with attackers in the baseline"
     return _section(title, report.contaminated, "case", _mix_and_requests, share)

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
-from kdguard.scoring.baseline import Baseline, learn_baseline
-from kdguard.scoring.score import AccountScores, fold_log, score_accounts
-from kdguard.scoring.spill import Spill
+from kdguard.scoring.baseline import Baseline
 from kdguard.scoring.suite import Suite
+from kdguard.simulate.evaluation.contamination import contaminated_rows
 from kdguard.simulate.evaluation.discovery import discoveries
+from kdguard.simulate.evaluation.learning import learn, score
 from kdguard.simulate.evaluation.outcomes import outcome_rows
 from kdguard.simulate.evaluation.plan import Plan, Variant
 from kdguard.simulate.evaluation.rivalry import Rival, rival_rows
-from kdguard.simulate.evaluation.sources import Scene, Source, Traffic, adaptive, grid, hidden, in_language
+from kdguard.simulate.evaluation.sources import Scene, Source, Traffic, adaptive, grid, in_language
 from kdguard.simulate.techniques import LANGUAGES
 
 MakeSuite = Callable[[Sequence[str], Sequence[str]], Suite]
@@ -68,16 +67,16 @@ def run_world(plan: Plan, world: int, contestants: Contestants) -> WorldResult:
     suite = contestants.make_suite((), ())
     if contestants.group_study is None:
         suite = accounts_only(suite)
-    baseline = _learn(suite, scene.teaching, scene.calibration, plan)
-    benign = _score(scene.test, baseline, plan)
+    baseline = learn(suite, scene.teaching, scene.calibration, plan)
+    benign = score(scene.test, baseline, plan)
     campaigns = source.campaigns(plan, world, scene, grid(plan), "grid")
-    attack = _score(campaigns, baseline, plan)
+    attack = score(campaigns, baseline, plan)
     parts = [
         outcome_rows(benign, scene.test, world=world, part="benign"),
         outcome_rows(attack, campaigns, world=world, part="grid"),
     ]
     evasive = source.campaigns(plan, world, scene, adaptive(plan), "adaptive")
-    parts.append(outcome_rows(_score(evasive, baseline, plan), evasive, world=world, part="adaptive"))
+    parts.append(outcome_rows(score(evasive, baseline, plan), evasive, world=world, part="adaptive"))
     facts: dict[str, Any] = {
         "world": world,
         "drift": benign.drift,
@@ -86,11 +85,18 @@ def run_world(plan: Plan, world: int, contestants: Contestants) -> WorldResult:
         "discoveries": discoveries(benign, attack, plan, world),
     }
     if scene.shifted is not None:
-        shifted = _score(scene.shifted, baseline, plan)
+        shifted = score(scene.shifted, baseline, plan)
         parts.append(outcome_rows(shifted, scene.shifted, world=world, part="shifted"))
         facts |= {"shifted_drift": shifted.drift, "shifted_suspended": shifted.suspended}
+    reviews: dict[str, Any] = {}
     for variant in plan.variants_of(world):
-        parts += _variant(plan, world, variant, contestants, scene, baseline, campaigns)
+        if variant.part == "contaminated":
+            plain, share = accounts_only(contestants.make_suite((), ())), float(variant.setting)
+            rows, review = contaminated_rows(plan, world, share, plain, source, scene, campaigns)
+            parts, reviews[variant.setting] = parts + rows, asdict(review)
+        else:
+            parts += _variant(plan, world, variant, contestants, scene, baseline, campaigns)
+    facts["reviews"] = reviews
     if contestants.group_study is not None:
         facts["groups"] = [dict(row) for row in contestants.group_study(plan, world, baseline, scene)]
     facts["seconds_kdguard"] = round(time.monotonic() - started, 1)
@@ -110,82 +116,31 @@ def _variant(
     baseline: Baseline,
     campaigns: Traffic,
 ) -> list[pd.DataFrame]:
-    """Learn a baseline under another condition and test it on the campaigns that the condition concerns."""
+    """Learn a baseline that never saw a technique or language, and test it on the campaigns of that kind."""
     source = contestants.source
-    teaching, calibration, attacks = scene.teaching, scene.calibration, campaigns
+    attacks = campaigns
     left_out: tuple[str, ...] = ()
     languages: tuple[str, ...] = ()
     parts = []
     if variant.part == "held_out_technique":
         left_out = (variant.setting,)
         attacks = _of_technique(campaigns, variant.setting)
-    elif variant.part == "held_out_language":
+    else:
         languages = tuple(language for language in LANGUAGES if language != variant.setting)
         attacks = source.campaigns(
             plan, world, scene, in_language(plan, variant.setting), f"in-{variant.setting}"
         )
-        seen = _score(attacks, baseline, plan)
+        seen = score(attacks, baseline, plan)
         parts.append(outcome_rows(seen, attacks, world=world, part="language", setting=variant.setting))
-    else:
-        share = float(variant.setting)
-        thieves = hidden(plan, _among(share, scene.teaching))
-        teaching = _joined(teaching, source.campaigns(plan, world, scene, thieves, "hidden-teaching"))
-        thieves = hidden(plan, _among(share, scene.calibration))
-        calibration = _joined(
-            calibration, source.campaigns(plan, world, scene, thieves, "hidden-calibration")
-        )
     suite = accounts_only(contestants.make_suite(left_out, languages))
-    changed = _learn(suite, teaching, calibration, plan)
-    scores = _score(attacks, changed, plan)
-    parts.append(outcome_rows(scores, attacks, world=world, part=variant.part, setting=variant.setting))
-    if variant.part == "contaminated":
-        benign = _score(scene.test, changed, plan)
-        part = "benign_contaminated"
-        parts.append(outcome_rows(benign, scene.test, world=world, part=part, setting=variant.setting))
-    return parts
+    changed = learn(suite, scene.teaching, scene.calibration, plan)
+    scores = score(attacks, changed, plan)
+    return [*parts, outcome_rows(scores, attacks, world=world, part=variant.part, setting=variant.setting)]
 
 
 def accounts_only(suite: Suite) -> Suite:
     """The same detectors without those of groups, which cost time and change no account's score."""
     return replace(suite, ties=(), statistics=())
-
-
-def _learn(suite: Suite, teaching: Traffic, calibration: Traffic, plan: Plan) -> Baseline:
-    joined = _joined(teaching, calibration)
-    teachers = set(teaching.labels.index)
-    return learn_baseline(
-        joined.exchanges, suite, accounts=joined.accounts, teachers=teachers, seed=plan.seed, workers=1
-    )
-
-
-def _score(traffic: Traffic, baseline: Baseline, plan: Plan) -> AccountScores:
-    with Spill() as spill:
-        profiles, _ = fold_log(traffic.exchanges, baseline, spill)
-        return score_accounts(profiles, baseline, accounts=traffic.accounts, alpha=plan.alpha)
-
-
-def _joined(left: Traffic, right: Traffic) -> Traffic:
-    """Both in one; an accounts table that the two share is kept once."""
-    accounts = left.accounts
-    if left.accounts is not None and right.accounts is not None and left.accounts is not right.accounts:
-        accounts = pa.concat_tables([left.accounts, right.accounts])
-    return Traffic(Chain((left, right)), accounts, pd.concat([left.labels, right.labels]))
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Traffic after traffic, as often as it is asked for."""
-
-    parts: tuple[Traffic, ...]
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        for part in self.parts:
-            yield from part.exchanges
-
-
-def _among(share: float, honest: Traffic) -> int:
-    """Attackers, each an owner of its own, that make up a share of all owners."""
-    return max(1, round(share * honest.labels["owner_id"].nunique() / (1 - share)))
 
 
 def _of_technique(campaigns: Traffic, technique: str) -> Traffic:

@@ -39,10 +39,10 @@ class Variant:
 
 
 def all_variants() -> tuple[Variant, ...]:
-    """Every variant, contaminated baselines spread among the held-out techniques and languages."""
+    """Every variant; contaminated baselines, whose figures one world cannot tell, come several times."""
     techniques = [Variant("held_out_technique", name) for name in WRAPPED]
     languages = [Variant("held_out_language", name) for name in LANGUAGES]
-    hidden = [Variant("contaminated", share) for share in ("0.05", "0.01")]
+    hidden = [Variant("contaminated", share) for share in ("0.01", "0.05", "0.01", "0.05", "0.01")]
     order: list[Variant] = []
     for at in range(max(len(techniques), len(languages))):
         order += techniques[at : at + 1] + hidden[at : at + 1] + languages[at : at + 1]

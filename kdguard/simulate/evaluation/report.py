@@ -109,7 +109,8 @@ def make_report(
     if "shifted" in parts:
         conditions.append(honest_rate(parts["shifted"], "shifted strata, suspension ignored", alpha, seed))
     for share, some in part("benign_contaminated").groupby("setting", sort=True):
-        name = f"attackers are {float(str(share)):.0%} of the baseline"
+        attackers, _, reviewed = str(share).partition(" ")
+        name = f"attackers are {float(attackers):.0%} of the baseline" + (", one review" if reviewed else "")
         conditions.append(honest_rate(some, name, alpha, seed))
     return Report(
         plan=plan,
