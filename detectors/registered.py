@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdguard.detectors.canary.claims import account_named, contact
+from kdguard.detectors.canary.sinusoid import sinusoid
+from kdguard.detectors.canary.triggers import triggers
 from kdguard.errors import InputError
 from kdguard.evidence import Abstention, Evidence
 from kdguard.ledger.derivation import KeyName
@@ -41,6 +43,8 @@ _CONTACT = (
 TESTS: tuple[RegisteredTest, ...] = (
     RegisteredTest("canary.account", "1", _CONTACT, account_named),
     RegisteredTest("canary.contact", "1", _CONTACT, contact),
+    RegisteredTest("canary.triggers", "1", _CONTACT, triggers),
+    RegisteredTest("canary.sinusoid", "1", _CONTACT, sinusoid),
 )
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from kdguard.detectors.canary.decoys import DECOYS, decoy_keys, rank_p
 from kdguard.detectors.canary.scoring import Choices, draw, weigh
 from kdguard.errors import CanaryError
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.ledger.canonical import canonical, sha256
 from kdguard.ledger.derivation import KeyName
-from kdguard.stats.conformal import conformal_p, p_floor
+from kdguard.stats.conformal import p_floor
 from kdguard.stats.multiplicity import holm
 from kdguard.stats.sums import P_FLOOR
-
-DECOYS = 9_999
 
 
 def account_named(
@@ -59,9 +57,9 @@ def contact(
     raw = []
     for (name, key), (_, sites) in zip(keys.items(), _marked(statistics, keys), strict=True):
         own = choices.score(draw(key, choices.sizes), sites)
-        decoys = np.stack([draw(decoy, choices.sizes) for decoy in _decoys(name, parameters)])
+        decoys = np.stack([draw(decoy, choices.sizes) for decoy in decoy_keys(name, parameters)])
         scores = choices.score_all(decoys, sites).astype(np.float64)
-        raw.append(float(conformal_p(np.array([own], np.float64), scores)[0]))
+        raw.append(rank_p(own, scores))
     return tuple(
         _evidence("canary.contact", name.account, parameters, statistics, p, float(q), p_floor(DECOYS))
         for name, p, q in zip(keys, raw, holm(raw), strict=True)
@@ -81,12 +79,6 @@ def site_row(site_id: str, family: str, sizes: Sequence[int]) -> str:
 def sites_digest(rows: Sequence[str]) -> str:
     """Digest under which the sites of an epoch are committed."""
     return sha256(canonical(list(rows)))
-
-
-def _decoys(name: KeyName, parameters: Mapping[str, Any]) -> list[bytes]:
-    label = canonical(["canary", "decoy", name.account, name.epoch, parameters["sites_digest"]])
-    stream = hashlib.shake_256(label).digest(32 * DECOYS)
-    return [stream[at : at + 32] for at in range(0, len(stream), 32)]
 
 
 def committed_choices(statistics: Mapping[str, Any], parameters: Mapping[str, Any]) -> Choices:
