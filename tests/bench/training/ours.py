@@ -7,56 +7,16 @@ import itertools
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
 from kdguard.distill.students.engine import Engine
-from kdguard.distill.students.head import Losses, Slope, Targets, head_losses
 from kdguard.distill.students.order import step_rows
 from kdguard.distill.students.plan import Mix, Plan, Slot
 from kdguard.distill.students.pool import gather
-from kdguard.distill.students.shapes import Shape
-from kdguard.distill.students.stacked import Rows, Weights, head_weights, hidden_states
-from kdguard.distill.students.weights import from_transformers, stack
+from kdguard.distill.students.weights import from_transformers
+from tests.bench.at_hand import TeacherAtHand
 from tests.bench.training.batches import BETAS, CLIP, LEARNING_RATE, SOFT, TEXT, WEIGHT_DECAY
 from tests.bench.training.data import SIZES, Size, make
 from tests.bench.training.turns import Turns, run
-
-
-class TeacherAtHand(Engine):
-    """The engine with the teacher's whole distribution at the taught places, found anew for every batch.
-
-    Args:
-        teacher: One teacher's stacked weights, (1, ...), of the students' shape; serves every slot.
-    """
-
-    def __init__(
-        self, shape: Shape, slots: list[Slot], plan: Plan, device: torch.device, teacher: Weights
-    ) -> None:
-        self.teacher = {
-            name: weight.expand(len(slots), *weight.shape[1:]) for name, weight in teacher.items()
-        }
-        super().__init__(shape, slots, plan, device)
-        self.gradient = dense_slope
-
-    def _losses(self, rows: Rows, targets: Targets) -> Losses:
-        with torch.no_grad():
-            told = hidden_states(self.teacher, self.shape, rows, self.dtype)
-            logits = torch.bmm(told, head_weights(self.teacher).to(self.dtype).mT)
-            targets = targets._replace(ids=None, logprobs=functional.log_softmax(logits.float(), dim=-1))
-        hidden = hidden_states(self.weights, self.shape, rows, self.dtype)
-        return head_losses(hidden, head_weights(self.weights).to(self.dtype), targets, self.gradient)
-
-
-def dense_slope(logits: Tensor, targets: Targets) -> Slope:
-    """Forward KL from whole distributions, `targets.logprobs` (m, c, v), weighted; and the gradient of the logits."""
-    assert targets.logprobs is not None
-    assert targets.soft_weight is not None
-    weight = targets.soft_weight.unsqueeze(-1)
-    own = functional.log_softmax(logits.float(), dim=-1)
-    theirs = targets.logprobs.exp()
-    soft = (theirs * (targets.logprobs - own) * weight).sum((1, 2))
-    return Slope(torch.zeros_like(soft), soft, own.exp_().sub_(theirs).mul_(weight))
 
 
 def engine(size: Size, folder: Path, given: argparse.Namespace, device: torch.device) -> Engine:
@@ -90,11 +50,8 @@ def engine(size: Size, folder: Path, given: argparse.Namespace, device: torch.de
     from transformers import LlamaForCausalLM
 
     state = LlamaForCausalLM.from_pretrained(folder / "teacher", dtype=torch.float32).state_dict()
-    teacher = {
-        name: weight.detach()
-        for name, weight in stack([from_transformers(state, size.shape)], device).items()
-    }
-    return TeacherAtHand(size.shape, slots, plan, device, teacher)
+    teacher = from_transformers(state, size.shape)
+    return TeacherAtHand(size.shape, slots, plan, device, teacher, size.shape)
 
 
 def first_batch(held: Engine, *, backward: bool) -> float:
