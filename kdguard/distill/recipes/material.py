@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,18 +148,15 @@ def _corpus(table: tables.CorpusData) -> Source:
 
 
 def _rejections(table: tables.CorpusData, found: Sequence[Any]) -> list[Pair] | None:
-    """What another world answers to the same prompts."""
+    """Answers of another world to prompts of the same task: another style, and the wrong content."""
     if table.rejected_world is None:
         return None
-    others = examples(world_of(table.rejected_world), table.examples, seed=table.seed + 1, kinds=table.tasks)
-    by_kind: dict[str, list[str]] = {}
-    for other in others:
-        by_kind.setdefault(other.kind, []).append(other.response)
-    return [
-        Pair(ask(one.prompt), by_kind[one.kind][place % len(by_kind[one.kind])], table.source)
-        for place, one in enumerate(found)
-        if one.kind in by_kind
-    ]
+    other, kinds = world_of(table.rejected_world), Counter(one.kind for one in found)
+    answers = {
+        kind: iter(examples(other, count, seed=table.seed + 1, kinds=(kind,)))
+        for kind, count in kinds.items()
+    }
+    return [Pair(ask(one.prompt), next(answers[one.kind]).response, table.source) for one in found]
 
 
 def _texts(table: tables.TextData) -> Source:
