@@ -19,6 +19,8 @@ from kdguard.cli.evaluate import evaluate
 from kdguard.cli.inspect import inspect
 from kdguard.cli.score import score
 from kdguard.cli.simulate import app as simulate_app
+from kdguard.cli.teacher import app as teacher_app
+from kdguard.cli.twins import app as twins_app
 from kdguard.cli.watermark import app as watermark_app
 from kdguard.errors import InputError
 
@@ -36,6 +38,8 @@ app.add_typer(simulate_app, name="simulate")
 app.add_typer(distill_app, name="distill")
 app.add_typer(audit_app, name="audit")
 app.add_typer(canary_app, name="canary")
+app.add_typer(twins_app, name="twins")
+app.add_typer(teacher_app, name="teacher")
 app.add_typer(watermark_app, name="watermark")
 
 

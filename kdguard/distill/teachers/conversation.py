@@ -21,6 +21,10 @@ def renderer(tokenizer: Any, style: Style = "auto") -> Renderer:
         style: `chat` uses the tokenizer's chat template, `plain` joins the turns with blank lines, `auto` takes
             the template if there is one. An ask at the `completions` endpoint is always plain.
 
+    Returns:
+        The token ids of an ask. It raises a `TeacherError` where the template refuses the conversation, e.g. because
+        two turns of one role follow each other.
+
     Raises:
         TeacherError: `chat` without a chat template.
     """
@@ -46,11 +50,14 @@ def plain_text(ask: Ask) -> str:
 
 
 def _templated(tokenizer: Any, ask: Ask) -> Sequence[int]:
-    ids: list[int] = tokenizer.apply_chat_template(
-        [{"role": turn.role, "content": turn.content} for turn in ask.messages],
-        tools=json.loads(ask.tools) if ask.tools else None,
-        add_generation_prompt=True,
-        tokenize=True,
-        return_dict=False,
-    )
+    turns = [{"role": turn.role, "content": turn.content} for turn in ask.messages]
+    tools = json.loads(ask.tools) if ask.tools else None
+    try:
+        ids: list[int] = tokenizer.apply_chat_template(
+            turns, tools=tools, add_generation_prompt=True, tokenize=True, return_dict=False
+        )
+    except Exception as error:  # a template is a program: whatever it raises concerns this ask only
+        raise TeacherError(
+            f"the model's chat template refuses this conversation: {type(error).__name__}: {error}"
+        ) from error
     return ids

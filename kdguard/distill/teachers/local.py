@@ -107,17 +107,22 @@ class LocalTeacher:
         return cls(model, load_tokenizer(folder), name=name or Path(folder).resolve().name, **settings)
 
     def answer(self, asks: Sequence[Ask]) -> Iterator[Answer]:
-        """Answer asks in the order in which they end."""
-        source = iter(asks)
+        """Answer asks in the order in which they end; asks that are no longer waited for are dropped."""
+        source, mine = iter(asks), set[str]()
         room = 2 * self.engine.rows
         ask = next(source, None)
-        while ask is not None or self.busy:
-            while ask is not None and self.engine.unfinished < room:
-                self.submit(ask)
-                ask = next(source, None)
-            for told in self.advance():
-                if isinstance(told, Answer):
-                    yield told
+        try:
+            while ask is not None or self.busy:
+                while ask is not None and self.engine.unfinished < room:
+                    self.submit(ask)
+                    mine.add(ask.request_id)
+                    ask = next(source, None)
+                for told in self.advance():
+                    if isinstance(told, Answer):
+                        yield told
+        finally:
+            for request_id in mine & self._open.keys():
+                self.cancel(request_id)
 
     @property
     def busy(self) -> bool:
