@@ -152,7 +152,7 @@ def test_what_is_not_told_costs_the_most_it_can() -> None:
 def test_impossible_settings_are_refused(tmp_path: Path) -> None:
     for bad in ({"requests": 0}, {"tokens": -5}, {"money": float("nan")}):
         with pytest.raises(TeacherError, match="above 0"):
-            Budget(**bad)  # type: ignore[arg-type]
+            Budget(**bad)
     with pytest.raises(TeacherError, match="at least 0"):
         Price(per_request=-1)
     with TranscriptWriter(tmp_path) as writer, pytest.raises(TeacherError, match="unique"):

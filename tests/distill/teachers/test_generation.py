@@ -303,7 +303,7 @@ def test_a_short_window_is_refused() -> None:
         sliding_window=16,
         max_position_embeddings=64,
     )
-    model = MistralForCausalLM(config).eval()
+    model = MistralForCausalLM(config).train(False)
     with pytest.raises(ModelError, match="16 positions"):
         engine(model)
     [done] = engine(model, context=16).run([Request(key=0, prompt_ids=(1, 2), max_tokens=5)])

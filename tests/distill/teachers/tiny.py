@@ -33,7 +33,8 @@ def tokenizer(vocab: int = 320, *, chat: bool = False) -> PreTrainedTokenizerFas
             vocab_size=vocab, special_tokens=["<end>"], initial_alphabet=alphabet, show_progress=False
         ),
     )
-    made = PreTrainedTokenizerFast(tokenizer_object=bare, eos_token="<end>", pad_token="<end>")
+    fast: Any = PreTrainedTokenizerFast  # its constructor has no types
+    made: PreTrainedTokenizerFast = fast(tokenizer_object=bare, eos_token="<end>", pad_token="<end>")
     if chat:
         made.chat_template = CHAT_TEMPLATE
     return made
@@ -55,7 +56,7 @@ def llama(
         pad_token_id=0,
         **(heads | sizes),
     )
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(config).train(False)  # `eval()` has no types
 
 
 def gpt2(vocab: int = 320, *, seed: int = 0, context: int = 128) -> GPT2LMHeadModel:
@@ -65,4 +66,4 @@ def gpt2(vocab: int = 320, *, seed: int = 0, context: int = 128) -> GPT2LMHeadMo
         vocab_size=vocab, n_positions=context, n_embd=32, n_layer=2, n_head=2, initializer_range=0.3
     )
     config.eos_token_id = config.bos_token_id = config.pad_token_id = 0
-    return GPT2LMHeadModel(config).eval()
+    return GPT2LMHeadModel(config).train(False)
