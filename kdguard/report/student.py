@@ -102,19 +102,12 @@ def _sections(report: Report) -> list[Section]:
 
 
 def _likeness(report: Report) -> Section:
-    panels, parts = [], report.get("agreement") or {}
-    for key, words in (
-        ("in_distribution", "in distribution"),
-        ("out_of_distribution", "out of distribution"),
-    ):
-        part = parts.get(key)
-        if not part:
-            continue
-        shares = [(name, {role: part[role][one] for role in part}) for one, name in _SHARES.items()]
-        gaps = [("KL, nats", {role: part[role]["kl_nats"] for role in part})]
-        gaps += [("total variation", {role: part[role]["tvd"] for role in part})]
-        panels.append(interval_panel(f"Agreement with the teacher, {words}", shares, most=1.0))
-        panels.append(interval_panel(f"Distance to the teacher a token, {words}", gaps, note="0 = the same"))
+    parts = report.get("agreement") or {}
+    places = {"in_distribution": "in distribution", "out_of_distribution": "out of distribution"}
+    known = [(words, parts[key]) for key, words in places.items() if parts.get(key)]
+    panels = [_agreement(part, words) for words, part in known] + [
+        _distance(part, words) for words, part in known
+    ]
     words = (
         "Share of prompts, or of tokens of the teacher's own answers, on which a model agrees with the teacher; 95 % "
         "intervals over prompts. "
@@ -124,6 +117,17 @@ def _likeness(report: Report) -> Section:
             "The two read different tokens: compared where both follow the same bytes, over shared tokens. "
         )
     return Section("likeness", "Like its teacher", words, tuple(panels), (_perplexity(report),))
+
+
+def _agreement(part: Report, words: str) -> Panel:
+    shares = [(name, {role: part[role][one] for role in part}) for one, name in _SHARES.items()]
+    return interval_panel(f"Agrees with the teacher, {words}", shares, most=1.0)
+
+
+def _distance(part: Report, words: str) -> Panel:
+    gaps = [("KL, nats", {role: part[role]["kl_nats"] for role in part})]
+    gaps += [("total variation", {role: part[role]["tvd"] for role in part})]
+    return interval_panel(f"Distance a token, {words}", gaps, note="0 = the teacher itself")
 
 
 def _perplexity(report: Report) -> Sheet:
@@ -231,9 +235,15 @@ def _dose(report: Report) -> Sheet:
 
 
 def _setting(report: Report) -> Sequence[tuple[str, str]]:
-    told = [(name.replace("_", " "), visible(str(value))) for name, value in report["setting"].items()]
+    told = [(name.replace("_", " "), _plain(value)) for name, value in report["setting"].items()]
     told += [(name, visible(str(one))) for name, one in report["versions"].items()]
     return told + [(f"{role}", visible(one["name"])) for role, one in report["models"].items()]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return visible(", ".join(map(str, value)))
+    return NOTHING if value is None else visible(str(value))
 
 
 def _number(value: float | None, digits: int) -> str:

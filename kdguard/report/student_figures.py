@@ -67,7 +67,7 @@ def reliability_panel(title: str, calibration: Measured | None) -> Panel | None:
     """Draw how often predictions are right against how sure they were; the size of a mark is its share."""
     if calibration is None:
         return None
-    x, y = Scale(0.0, 1.0, 34, _RIGHT), Scale(0.0, 1.0, 162, 8)
+    x, y = Scale(0.0, 1.0, 34, _RIGHT), Scale(0.0, 1.0, 162, 30)
     total = max(int(calibration["n"]), 1)
     marks = [element("line", x1=x(0), y1=y(0), x2=x(1), y2=y(1), class_="diagonal")]
     for one in calibration["bins"]:
@@ -84,7 +84,7 @@ def reliability_panel(title: str, calibration: Measured | None) -> Panel | None:
             )
         )
     axis = bottom_axis(x, 162, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0], "how sure")
-    corner = element("text", "how often right", x=34, y=16, class_="name")
+    corner = element("text", "how often right", x=34, y=12, class_="name")
     note = f"expected calibration error {calibration['ece']:.3f} over {count(total, 'prediction')}"
     return Panel(title, note, drawing(_WIDTH, 200, title, *marks, corner, axis, class_="plot"))
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from kdguard.distill.recipes import tables
 from kdguard.distill.recipes.table import Table, read_table, table_digest
@@ -29,11 +29,17 @@ class Recipe(Table):
     plan: tables.PlanTable = tables.PlanTable()
     evaluation: tables.EvaluationTable | None = None
     ownership: dict[str, Any] | None = None
+    _as_written: Recipe | None = PrivateAttr(default=None)
+
+    @property
+    def as_written(self) -> Recipe:
+        """The recipe with its paths as they stand in the file: the same wherever the file lies."""
+        return self._as_written or self
 
     @property
     def digest(self) -> str:
-        """BLAKE2 digest of everything in it."""
-        return table_digest(self)
+        """BLAKE2 digest of everything in it, as written."""
+        return table_digest(self.as_written)
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -85,4 +91,5 @@ def _placed(recipe: Recipe, base: Path) -> Recipe:
         return tuple(map(moved, value)) if isinstance(value, tuple) else value
 
     found: Recipe = moved(recipe)
+    found._as_written = recipe
     return found

@@ -201,7 +201,7 @@ def _manifest(
         "schema_version": SCHEMA_VERSION,
         "kind": "student",
         "versions": versions(),
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.as_written.model_dump(mode="json"),
         "recipe_digest": recipe.digest,
         "seeds": {"recipe": recipe.seed, "student": recipe.seed + recipe.student.seed},
         "parents": parents,

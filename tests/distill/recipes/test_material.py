@@ -48,7 +48,7 @@ def transcripts(folder: Path, answers: Mapping[str, Answer | str]) -> Path:
 
 def said(items: list[Item]) -> list[str]:
     mine = tokenizer()
-    return [mine.decode(item.document.tokens[item.document.weights > 0]) for item in items]
+    return [str(mine.decode(item.document.tokens[item.document.weights > 0])) for item in items]
 
 
 def test_filters_say_what_they_left_out(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_masks_narrow_what_is_learnt(tmp_path: Path) -> None:
 
     def learnt(**masks: Any) -> list[str]:
         items = items_of([found], mine, tables.MasksTable(**masks))
-        return [mine.decode(item.document.tokens[item.document.weights > 0]) for item in items]
+        return [str(mine.decode(item.document.tokens[item.document.weights > 0])) for item in items]
 
     assert learnt(reasoning="answer")[0] == "four<|end|>"
     assert learnt(reasoning="reasoning")[0] == "<think>two and two</think>"

@@ -105,7 +105,10 @@ def test_a_recipe_that_does_not_exist() -> None:
 
 def test_paths_begin_at_the_recipe(tmp_path: Path) -> None:
     (tmp_path / "r.toml").write_text(tiny("forward_kl"))
-    assert load_recipe(tmp_path / "r.toml").teachers[0].path == tmp_path / "teacher" / "student"
+    recipe = load_recipe(tmp_path / "r.toml")
+    assert recipe.teachers[0].path == tmp_path / "teacher" / "student"
+    assert recipe.as_written.teachers[0].path == Path("teacher/student")
+    assert recipe.digest == recipe_from(tiny("forward_kl")).digest  # wherever the file lies
 
 
 def test_a_folder_of_another_run_is_refused(base: Path, tmp_path: Path) -> None:
