@@ -9,6 +9,7 @@ from typing import Any
 from kdguard.detectors.canary.claims import account_named, contact
 from kdguard.detectors.canary.sinusoid import sinusoid
 from kdguard.detectors.canary.triggers import triggers
+from kdguard.detectors.twins.claims import leaker_named, preference_for_released
 from kdguard.errors import InputError
 from kdguard.evidence import Abstention, Evidence
 from kdguard.ledger.derivation import KeyName
@@ -40,11 +41,19 @@ _CONTACT = (
     "Rejecting this shows contact with marked text; it does not show who collected the text, nor why."
 )
 
+_COINS = (
+    "Given what the suspect prefers, the coins that chose the released answers are independent of it: it never learnt, "
+    "directly or through others, from answers that were released rather than withheld. "
+    "Rejecting this shows contact with released answers; it does not show who collected them, nor why."
+)
+
 TESTS: tuple[RegisteredTest, ...] = (
     RegisteredTest("canary.account", "1", _CONTACT, account_named),
     RegisteredTest("canary.contact", "1", _CONTACT, contact),
     RegisteredTest("canary.triggers", "1", _CONTACT, triggers),
     RegisteredTest("canary.sinusoid", "1", _CONTACT, sinusoid),
+    RegisteredTest("twins.released", "1", _COINS, preference_for_released),
+    RegisteredTest("twins.leaker", "1", _COINS, leaker_named),
 )
 
 

@@ -19,6 +19,7 @@ The tree a caller needs to know::
         - LedgerError                    keys or ledger: missing, damaged, rewritten, readable by others
         - WatermarkError                 a mark: wrong key, parameters, token ids or tokenizer
         - CanaryError                    a canary plan, or answers that do not belong to it
+        - TwinsError                     a twins plan, or preferences that do not belong to it
         - OwnershipError                 a white-box objective without a declaration of owning its teacher
       + RefusedError                     a signature or bundle that does not verify; exit status 1
 """
@@ -96,6 +97,10 @@ class LedgerError(InputError):
 
 class CanaryError(InputError):
     """Canaries cannot be planned, placed or looked for: impossible budget, or answers that do not belong to the plan."""
+
+
+class TwinsError(InputError):
+    """Twins cannot be planned or tested: unusable answers or preferences, or rows changed since they were committed."""
 
 
 class RefusedError(KdguardError):

@@ -83,7 +83,7 @@ class AccountFilter:
         budget, written = self.plan.budget, sum(tally.insertions.values())
         within = written + 1 <= min(budget.share * served, budget.most)
         # Half of the free places are passed over, so that marks do not stand at even distances.
-        if not within or chance(self.coin.reveal(), ["insert", request_id]) < 0.5:
+        if not within or chance(self.coin.reveal(), "insert", request_id) < 0.5:
             return None
         for site, reply in zip(self.sites, self.replies, strict=True):
             free = tally.insertions.get(site.site_id, 0) < budget.repetitions
@@ -93,7 +93,7 @@ class AccountFilter:
         return None
 
     def _rewritten(self, request_id: str, prompt: str, response: str) -> str:
-        if chance(self.coin.reveal(), ["rewrite", request_id]) >= self.plan.budget.rewrite_share:
+        if chance(self.coin.reveal(), "rewrite", request_id) >= self.plan.budget.rewrite_share:
             return response
         text = response
         for site, reply in zip(self.sites, self.replies, strict=True):

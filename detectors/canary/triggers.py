@@ -32,7 +32,7 @@ def is_trigger(key: bytes, digest: str, share: float) -> bool:
     """Whether a query of this digest is a trigger of the account whose key this is."""
     if not 0 < share <= LARGEST_SHARE:
         raise CanaryError(f"share of triggers must be in (0, {LARGEST_SHARE}], got {share:g}")
-    return chance(key, ["trigger", digest]) < share
+    return chance(key, "trigger", digest) < share
 
 
 def wrong_label(key: bytes, digest: str, label: int, labels: int) -> int:

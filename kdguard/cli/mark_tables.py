@@ -19,12 +19,7 @@ def read_table(path: Path, columns: Sequence[str]) -> pa.Table:
     Raises:
         InputError: It cannot be read, or lacks a column.
     """
-    import pyarrow as pa
-
-    try:
-        table = _read(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: must be a Parquet, CSV or JSONL table: {error}") from error
+    table = _read(path)
     lacking = [name for name in columns if name not in table.column_names]
     if lacking:
         has = ", ".join(table.column_names)
@@ -37,6 +32,11 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[Any, ...]]:
     return list(zip(*(column.to_pylist() for column in read_table(path, columns).columns), strict=True))
 
 
+def column_names(path: Path) -> list[str]:
+    """Columns of a table."""
+    return _read(path).column_names
+
+
 def input_digest(path: Path) -> dict[str, Any]:
     """Name, SHA-256 and size of a file, as cases cite it."""
     with path.open("rb") as opened:
@@ -45,13 +45,17 @@ def input_digest(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> pa.Table:
+    import pyarrow as pa
     import pyarrow.csv
     import pyarrow.json
     import pyarrow.parquet
 
-    if path.suffix == ".parquet":
-        return pyarrow.parquet.read_table(path)
-    if path.suffix == ".csv":
-        multiline = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        return pyarrow.csv.read_csv(path, parse_options=multiline)
-    return pyarrow.json.read_json(path)
+    try:
+        if path.suffix == ".parquet":
+            return pyarrow.parquet.read_table(path)
+        if path.suffix == ".csv":
+            multiline = pyarrow.csv.ParseOptions(newlines_in_values=True)
+            return pyarrow.csv.read_csv(path, parse_options=multiline)
+        return pyarrow.json.read_json(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: must be a Parquet, CSV or JSONL table: {error}") from error

@@ -30,6 +30,13 @@ def picks(key: bytes, label: Sequence[str | int], sizes: Ints) -> Ints:
     return (words(key, label, sizes.size) % sizes.astype(np.uint64)).astype(np.int64)
 
 
-def chance(key: bytes, label: Sequence[str | int]) -> float:
-    """Draw one number in [0, 1)."""
-    return float(words(key, label, 1)[0] >> np.uint64(11)) / 2**53
+def chance(key: bytes, domain: str, name: str) -> float:
+    """Draw one number in [0, 1): keyed BLAKE2b, cheap enough for one call a request.
+
+    Args:
+        key: 32 bytes.
+        domain: What is drawn, at most 16 ASCII characters; other domains draw independently.
+        name: Of what it is drawn for.
+    """
+    digest = hashlib.blake2b(name.encode(), digest_size=8, key=key, person=domain.encode()).digest()
+    return (int.from_bytes(digest, "little") >> 11) / 2**53

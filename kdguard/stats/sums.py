@@ -19,6 +19,10 @@ P_FLOOR = 1e-300
 """Smallest p-value that is reported: below it doubles underflow, and a bound is still a valid p-value."""
 
 
+_ONE_BY_ONE = 64
+"""Products up to which equal terms are added one by one; above, their power is taken first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Term:
     """One independent term of a sum.
@@ -59,19 +63,24 @@ def sum_null(terms: Iterable[Term]) -> SumNull:
     """
     smallest, mass = 0, np.ones(1)
     for term, times in Counter(terms).items():
+        if abs(sum(term.chances) - 1) > 1e-9 or min(term.chances) < 0:
+            raise ValueError(f"chances of a term must be >= 0 and add up to 1, got {term.chances}")
         smallest += times * min(term.values)
-        mass = np.convolve(mass, _power(_mass(term), times))
+        if times * len(term.values) <= _ONE_BY_ONE:
+            for _ in range(times):
+                mass = _plus(mass, term)
+        else:
+            mass = np.convolve(mass, _power(_plus(np.ones(1), term), times))
     return SumNull(smallest, np.cumsum(mass[::-1])[::-1])
 
 
-def _mass(term: Term) -> Floats:
-    if abs(sum(term.chances) - 1) > 1e-9 or min(term.chances) < 0:
-        raise ValueError(f"chances of a term must be >= 0 and add up to 1, got {term.chances}")
+def _plus(mass: Floats, term: Term) -> Floats:
+    """Distribution of the sum with one more term, counted from its least value; quick for few values far apart."""
     least = min(term.values)
-    mass = np.zeros(max(term.values) - least + 1)
+    longer = np.zeros(mass.size + max(term.values) - least)
     for value, chance in zip(term.values, term.chances, strict=True):
-        mass[value - least] += chance
-    return mass
+        longer[value - least : value - least + mass.size] += chance * mass
+    return longer
 
 
 def _power(mass: Floats, times: int) -> Floats:
