@@ -55,7 +55,7 @@ def main() -> None:
             die()
 
     Engine.step = stepping  # type: ignore[method-assign]
-    checkpoints.save_file = writing
+    vars(checkpoints)["save_file"] = writing
     run(folder)
 
 

@@ -25,7 +25,7 @@ def document(
     at = np.arange(size // 2, size, dtype=np.int32)
     near = ((tokens[at, None] + np.arange(4)) % VOCAB).astype(np.int32)
     if soft == "topk":
-        shares = np.tile(np.float32([0.6, 0.2, 0.1, 0.05]), (len(at), 1))
+        shares = np.tile(np.array([0.6, 0.2, 0.1, 0.05], np.float32), (len(at), 1))
         return Document(tokens, weights, source, from_topk(near, np.log(shares)), at)
     if soft == "sampled":
         counts = rng.multinomial(8, [0.7, 0.2, 0.1, 0.0], size=len(at)).astype(np.int32)

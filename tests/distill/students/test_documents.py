@@ -58,7 +58,8 @@ def test_conversations_end_where_the_assistant_speaks() -> None:
     turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hello"}]
     (ids,) = conversation_ids(TOKENIZER, [turns])
     assert TOKENIZER.decode(ids) == "<|system|>Be brief.<|end|><|user|>Hello<|end|><|assistant|>"
-    marks = TOKENIZER.convert_tokens_to_ids(["<|user|>", "<think>", "</tool_call>"])
+    names = ("<|user|>", "<think>", "</tool_call>")
+    marks = [TOKENIZER.convert_tokens_to_ids(name) for name in names]
     assert [TOKENIZER.convert_ids_to_tokens(mark) for mark in marks] == [
         "<|user|>",
         "<think>",
@@ -98,7 +99,7 @@ def trace(text: str, tokenizer: Any = TOKENIZER, *, ids: bool = True, counts: bo
     (said,) = text_ids(tokenizer, [text])
     pieces = token_bytes(tokenizer)
     top = np.stack([np.array(said), (np.array(said) + 1) % len(pieces)], 1).astype(np.int32)
-    logprobs = np.tile(np.log(np.float32([0.6, 0.3])), (len(said), 1))
+    logprobs = np.tile(np.log(np.array([0.6, 0.3], np.float32)), (len(said), 1))
     return TokenTrace(
         token_bytes=tuple(pieces[at] for at in said),
         logprob=logprobs[:, 0],
@@ -107,7 +108,7 @@ def trace(text: str, tokenizer: Any = TOKENIZER, *, ids: bool = True, counts: bo
         top_bytes=tuple(tuple(pieces[at] for at in row) for row in top.tolist()),
         top_logprobs=None if counts else logprobs,
         tail_mass=None if counts else np.full(len(said), 0.1, np.float32),
-        sampled_counts=np.tile(np.int32([6, 2]), (len(said), 1)) if counts else None,
+        sampled_counts=np.tile(np.array([6, 2], np.int32), (len(said), 1)) if counts else None,
     )
 
 
@@ -122,7 +123,7 @@ def exchange(number: int, text: str, **more: Any) -> tuple[Ask, Answer]:
     ask = Ask(
         request_id=f"r{number}", prompt="Who?", history=(Message("user", "Hi"), Message("assistant", "Hello"))
     )
-    answer = {
+    answer: dict[str, Any] = {
         "request_id": ask.request_id,
         "choice": 0,
         "model": "aurora-1",
@@ -138,7 +139,7 @@ def test_tokens_of_the_teacher_are_taken_as_they_are(tmp_path: Path, ids: bool) 
     said = transcripts(tmp_path, exchange(0, text, tokens=trace(text, ids=ids)))
     (document,) = documents_of_transcripts(said, TOKENIZER, soft="topk")
     assert learnt(document) == text + "<|end|>"
-    assert TOKENIZER.decode(document.tokens).startswith(
+    assert str(TOKENIZER.decode(document.tokens)).startswith(
         "<|user|>Hi<|end|><|assistant|>Hello<|end|><|user|>Who?"
     )
     assert document.source == "aurora-1"

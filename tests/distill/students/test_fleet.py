@@ -154,10 +154,10 @@ def test_slots_that_do_not_go_together_are_refused() -> None:
         {"objective": "sampled_kl", "temperature": 2.0},
     ):
         with pytest.raises(TrainingError):
-            Mix(**wrong)  # type: ignore[arg-type]
+            Mix(**wrong)
     for broken in ({"rows": 6, "micro_rows": 4}, {"steps": 0}, {"warmup": 2.0}):
         with pytest.raises(TrainingError):
-            Plan(**({"steps": 1, "rows": 1} | broken))  # type: ignore[arg-type]
+            Plan(**({"steps": 1, "rows": 1} | broken))
 
 
 def test_students_are_models_of_transformers(fleet: Fleet) -> None:

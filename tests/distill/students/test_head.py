@@ -54,20 +54,22 @@ def reference(hidden: Tensor, head: Tensor, given: Targets) -> Tensor:
     for slot in range(SLOTS):
         text = cross_entropy(logits[slot], given.token[slot]) * given.weight[slot]
         places = given.soft_weight[slot].nonzero().squeeze(1)
-        columns = (part[slot][places] for part in (logits, given.ids, given.logprobs, given.tail))
-        soft = topk_tail_kl(*columns, temperature=given.temperature[slot].item())
+        mine, ids, logprobs, tail = (
+            part[slot][places] for part in (logits, given.ids, given.logprobs, given.tail)
+        )
+        soft = topk_tail_kl(mine, ids, logprobs, tail, temperature=given.temperature[slot].item())
         totals.append(text.sum() + (soft * given.soft_weight[slot][places]).sum())
     return torch.stack(totals)
 
 
-def compare(found: Tensor, expected: Tensor, leaves: tuple[Tensor, Tensor], **tolerance: float) -> None:
+def compare(found: Tensor, expected: Tensor, leaves: tuple[Tensor, Tensor], rtol: float, atol: float) -> None:
     """Values, and gradients under unequal weights of the slots."""
-    torch.testing.assert_close(found, expected.to(found.dtype), **tolerance)
+    torch.testing.assert_close(found, expected.to(found.dtype), rtol=rtol, atol=atol)
     weights = torch.tensor([0.3, 1.7], dtype=found.dtype)
     ours = torch.autograd.grad((found * weights).sum(), leaves)
     theirs = torch.autograd.grad((expected * weights).sum(), leaves)
     for one, other in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(one, other, **tolerance)
+        torch.testing.assert_close(one, other, rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("k", [1, 4, VOCAB])
@@ -89,6 +91,7 @@ def test_an_objective_through_autograd_on_chunks_is_the_same() -> None:
         assert part.ids is not None
         assert part.logprobs is not None
         assert part.soft_weight is not None
+        assert part.tail is not None
         safe = torch.where(part.soft_weight > 0, part.soft_weight, 0.0)
         tail = torch.where((part.ids < 0).all(-1), 1.0, part.tail)
         soft = topk_tail_kl(logits, part.ids, part.logprobs, tail)
@@ -161,7 +164,7 @@ def test_narrow_arithmetic_stays_near(dtype: torch.dtype, tolerance: float) -> N
 
 
 def test_nothing_as_large_as_all_logits_is_ever_made() -> None:
-    largest = _Largest()
+    largest = _Largest()  # type: ignore[no-untyped-call]
     hidden, head = leaves(torch.float32)
     given = targets()
     with largest:
@@ -179,7 +182,7 @@ def test_chunks_are_chosen_by_size() -> None:
     assert chunk_length(1, 0, 1_024, cpu) == 1
 
 
-class _Largest(TorchDispatchMode):
+class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Remembers the largest tensor that any operation gave."""
 
     numbers = 0

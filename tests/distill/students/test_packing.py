@@ -92,7 +92,7 @@ def loss_sums(given: TrainingData, mix: Mix) -> np.ndarray:
 
 def test_what_does_not_fit_loses_its_end_or_is_left_out() -> None:
     long = Document(np.arange(50, dtype=np.int32), np.ones(50, np.float32))
-    late = Document(np.arange(50, dtype=np.int32), np.float32(np.arange(50) > 45))
+    late = Document(np.arange(50, dtype=np.int32), (np.arange(50) > 45).astype(np.float32))
     packed = pack([long, late], LENGTH)
     assert (packed.rows, packed.cut, packed.supervised) == (1, 2, LENGTH - 1)
     with pytest.raises(TrainingError, match="none of 1 documents has a supervised token within 32 tokens"):
@@ -100,11 +100,11 @@ def test_what_does_not_fit_loses_its_end_or_is_left_out() -> None:
 
 
 def test_topk_and_counts_become_distributions() -> None:
-    ids = np.int32([[4, 7, -1], [3, -1, -1]])
-    soft = from_topk(ids, np.log(np.float32([[0.5, 0.25, 0.125], [0.9, 0.05, 0.01]])))
+    ids = np.array([[4, 7, -1], [3, -1, -1]], np.int32)
+    soft = from_topk(ids, np.log(np.array([[0.5, 0.25, 0.125], [0.9, 0.05, 0.01]], np.float32)))
     np.testing.assert_allclose(soft.tail, [0.25, 0.1], atol=1e-6)
     assert soft.logprobs[0, 2] == -np.inf
-    counted = from_counts(np.int32([[4, 7, -1]]), np.int32([[3, 1, 0]]))
+    counted = from_counts(np.array([[4, 7, -1]], np.int32), np.array([[3, 1, 0]], np.int32))
     np.testing.assert_allclose(np.exp(counted.logprobs[0, :2]), [0.75, 0.25])
     assert (counted.tail == 0).all()
     assert counted.ids[0, 2] == -1
@@ -112,11 +112,11 @@ def test_topk_and_counts_become_distributions() -> None:
 
 def test_bad_targets_are_refused() -> None:
     with pytest.raises(TrainingError, match="names a token twice"):
-        from_topk(np.int32([[4, 4]]), np.log(np.float32([[0.5, 0.25]])))
+        from_topk(np.array([[4, 4]], np.int32), np.log(np.array([[0.5, 0.25]], np.float32)))
     with pytest.raises(TrainingError, match="must be log-probabilities"):
-        from_topk(np.int32([[4, 5]]), np.float32([[0.5, 0.25]]))
+        from_topk(np.array([[4, 5]], np.int32), np.array([[0.5, 0.25]], np.float32))
     with pytest.raises(TrainingError, match="one weight a token"):
-        Document(np.int32([1, 2]), np.float32([1]))
+        Document(np.array([1, 2], np.int32), np.array([1], np.float32))
     with pytest.raises(TrainingError, match="names token 63, the student's vocabulary has 60"):
         check_data(data(), 60)
     check_data(data(), VOCAB)
