@@ -51,8 +51,8 @@ def group_advantages(rewards: Tensor) -> Tensor:
         InputError: a group of one, which has no mean to compare with.
 
     References:
-        Ye et al. (2025), section 2.2 (the score as reward, eq. 2); Shao et al. (2024), DeepSeekMath, arXiv 2402.03300,
-        section 4.1 (group relative advantages).
+        Ye et al. (2025), eq. 2 (the score as reward); Shao et al. (2024), DeepSeekMath, arXiv 2402.03300
+        (group relative advantages).
     """
     if rewards.shape[-1] < 2:
         raise InputError(f"Advantages need at least 2 responses to a prompt, got {rewards.shape[-1]}.")
@@ -78,7 +78,7 @@ def policy_gradient(
         Shape (n,), no unit; only its gradient means something. Minimised.
 
     References:
-        Ye et al. (2025), eq. 2, by Schulman et al. (2017), PPO, arXiv 1707.06347, eq. 7.
+        Ye et al. (2025), eq. 2, by Schulman et al. (2017), PPO, arXiv 1707.06347 (clipped objective).
     """
     check_positive("clip", clip)
     old = logprobs.detach() if old_logprobs is None else old_logprobs.detach()
@@ -99,7 +99,7 @@ def reference_penalty(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
         Shape (n,), nats, at least 0; its mean over the student's tokens is the KL.
 
     References:
-        Shao et al. (2024), DeepSeekMath, arXiv 2402.03300, eq. 4.
+        Shao et al. (2024), DeepSeekMath, arXiv 2402.03300.
     """
     check_same_shape(logprobs=logprobs, reference_logprobs=reference_logprobs)
     log_ratio = (widened(reference_logprobs).detach() - widened(logprobs)).clamp_max(_FARTHEST)

@@ -29,7 +29,7 @@ def uld(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0) -> Ten
         Shape (n,), from 0 to 2, no unit; permuting either vocabulary changes nothing.
 
     References:
-        Boizard et al. (2024), Towards Cross-Tokenizer Distillation, arXiv 2402.12030, section 3 (ULD loss).
+        Boizard et al. (2024), Towards Cross-Tokenizer Distillation, arXiv 2402.12030 (ULD loss).
     """
     mine, theirs = _sorted(logits, temperature), _sorted(teacher_logits, temperature)
     width = max(mine.shape[-1], theirs.shape[-1])

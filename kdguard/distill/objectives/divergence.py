@@ -1,7 +1,7 @@
 """Divergences between the student's and the teacher's whole distribution, position by position.
 
 p is the teacher, q the student, both softmax(logits / T). Divergences in nats are multiplied by T squared, because the
-gradient of softmax(z / T) with respect to z shrinks with 1/T squared (Hinton et al. 2015, section 2): losses of
+gradient of softmax(z / T) with respect to z shrinks with 1/T squared (Hinton et al. 2015): losses of
 different temperatures keep one size. At T = 1 they are the plain divergences, fit for reports too.
 Teacher logits may also be log-probabilities.
 """
@@ -27,13 +27,13 @@ def forward_kl(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0)
         logits: Student, shape (n, v).
         teacher_logits: Teacher, shape (n, v). -inf excludes an entry.
         temperature: T > 0. As T grows the loss tends to half the mean squared difference of the centred logits
-            (Hinton et al. 2015, eq. 4).
+            (Hinton et al. 2015).
 
     Returns:
         Shape (n,), nats times T squared; gradient T (q - p).
 
     References:
-        Hinton, Vinyals and Dean (2015), arXiv 1503.02531, section 2.
+        Hinton, Vinyals and Dean (2015), arXiv 1503.02531.
     """
     log_q, log_p = log_pair(logits, teacher_logits, temperature)
     return kl(log_p, log_q) * temperature**2
@@ -51,7 +51,7 @@ def reverse_kl(logits: Tensor, teacher_logits: Tensor, temperature: float = 1.0)
         Shape (n,), nats times T squared.
 
     References:
-        Gu et al. (2024), MiniLLM, arXiv 2306.08543, section 2.1, at one position. Its policy gradient over whole
+        Gu et al. (2024), MiniLLM, arXiv 2306.08543, at one position. Its policy gradient over whole
         sequences differs: here the sampling of the text is not differentiated.
     """
     log_q, log_p = log_pair(logits, teacher_logits, temperature)
@@ -75,7 +75,7 @@ def jensen_shannon(
         Shape (n,), nats times T squared.
 
     References:
-        Agarwal et al. (2024), GKD, arXiv 2306.13649, section 2 (generalised JSD) and its limits.
+        Agarwal et al. (2024), GKD, arXiv 2306.13649 (generalised JSD) and its limits.
     """
     check_share("beta", beta)
     if beta == 0:

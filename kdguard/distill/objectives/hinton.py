@@ -26,7 +26,7 @@ def hinton(
         Shape (n,), nats.
 
     References:
-        Hinton, Vinyals and Dean (2015), arXiv 1503.02531, section 2. KL differs from the paper's soft
+        Hinton, Vinyals and Dean (2015), arXiv 1503.02531. KL differs from the paper's soft
         cross-entropy by the teacher's entropy, which has no gradient and makes 0 the optimum.
     """
     check_share("weight", weight)
@@ -46,7 +46,7 @@ def standardised(logits: Tensor) -> Tensor:
         Shape (n, v). A row of equal logits gives zeros.
 
     References:
-        Sun et al. (2024), Logit Standardization in Knowledge Distillation, arXiv 2403.01427, algorithm 1.
+        Sun et al. (2024), Logit Standardization in Knowledge Distillation, arXiv 2403.01427.
     """
     wide = widened(logits)
     centred = wide - wide.mean(dim=-1, keepdim=True)

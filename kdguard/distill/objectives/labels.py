@@ -21,7 +21,7 @@ def hard_label(logits: Tensor, labels: Tensor) -> Tensor:
         Shape (n,), nats.
 
     References:
-        Orekondy, Schiele and Fritz (2019), Knockoff Nets, arXiv 1812.02766, section 4, with argmax answers.
+        Orekondy, Schiele and Fritz (2019), Knockoff Nets, arXiv 1812.02766, with argmax answers.
     """
     return cross_entropy(logits, labels)
 
@@ -39,7 +39,7 @@ def soft_label(logits: Tensor, label_probs: Tensor, temperature: float = 1.0) ->
         Shape (n,), nats times T squared; gradient T (q - p).
 
     References:
-        Tramer et al. (2016), arXiv 1609.02943, section 4; Hinton et al. (2015) for T.
+        Tramer et al. (2016), arXiv 1609.02943; Hinton et al. (2015) for T.
     """
     check_positive("temperature", temperature)
     check_same_shape(logits=logits, label_probs=label_probs)

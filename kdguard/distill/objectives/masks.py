@@ -60,7 +60,7 @@ def tool_use_mask(
         Shape (b, t), bool.
 
     References:
-        Schick et al. (2023), Toolformer, arXiv 2302.04761, section 2, for text with calls in it.
+        Schick et al. (2023), Toolformer, arXiv 2302.04761, for text with calls in it.
     """
     check_choice("learn", learn, ("calls", "text", "both"))
     check_same_shape(token_ids=token_ids, response_mask=response_mask)
@@ -89,8 +89,7 @@ def refusal_mask(
         Shape (b, t), bool.
 
     References:
-        Qi et al. (2025), Safety Alignment Should Be Made More Than Just a Few Tokens Deep, arXiv 2406.05946,
-        section 2.
+        Qi et al. (2025), Safety Alignment Should Be Made More Than Just a Few Tokens Deep, arXiv 2406.05946.
     """
     check_choice("learn", learn, ("refusals", "answers", "both"))
     if opening is not None and opening < 1:

@@ -49,7 +49,7 @@ def gated_weights(gate_logits: Tensor) -> Tensor:
     """Shares chosen by a gate: gate logits (n, m), learnt or computed, give weights (n, m).
 
     References:
-        Jacobs et al. (1991), Adaptive Mixtures of Local Experts, eq. 1.2, for the softmax gate.
+        Jacobs et al. (1991), Adaptive Mixtures of Local Experts, for the softmax gate.
     """
     return log_probabilities(gate_logits).exp()
 
@@ -78,7 +78,7 @@ def multi_teacher_kl(
         forward KLs, and with the same gradient for the student: only a learnt gate feels the difference.
 
     References:
-        You et al. (2017), Learning from Multiple Teacher Networks, KDD, section 3.1 (mean of softened outputs).
+        You et al. (2017), Learning from Multiple Teacher Networks, KDD (mean of softened outputs).
     """
     check_one_vocabulary(logits, teacher_logits)
     mixture = mixed_teacher(teacher_logits, weights, temperature)

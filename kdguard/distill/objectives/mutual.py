@@ -29,7 +29,7 @@ def mutual(logits: Tensor, target_ids: Tensor, temperature: float = 1.0, weight:
         InputError: fewer than two peers.
 
     References:
-        Zhang et al. (2018), Deep Mutual Learning, arXiv 1706.00384, sections 2.2 and 2.4 (mean over peers).
+        Zhang et al. (2018), Deep Mutual Learning, arXiv 1706.00384; with more than two peers, the mean over the others.
     """
     m = logits.shape[0]
     if m < 2:

@@ -25,8 +25,7 @@ def gkd(logits: Tensor, teacher_logits: Tensor, beta: float = 0.5, temperature: 
         Shape (n,), nats times T squared.
 
     References:
-        Agarwal et al. (2024), On-Policy Distillation of Language Models, arXiv 2306.13649, section 3.1 and
-        algorithm 1.
+        Agarwal et al. (2024), On-Policy Distillation of Language Models, arXiv 2306.13649.
     """
     return jensen_shannon(logits, teacher_logits, beta, temperature)
 

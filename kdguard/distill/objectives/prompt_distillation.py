@@ -45,7 +45,7 @@ def prompt_pair(document: Sequence[int], question: Sequence[int], answer: Sequen
 
     References:
         Kujanpaa et al. (2025), Efficient Knowledge Injection in LLMs via Self-Distillation, arXiv 2412.14964;
-        Askell et al. (2021), arXiv 2112.00861, section 2.1 (context distillation).
+        Askell et al. (2021), arXiv 2112.00861 (context distillation).
     """
     if not question or not answer:
         raise InputError(

@@ -42,7 +42,7 @@ def pairwise_logistic(scores: Tensor, teacher_scores: Tensor) -> Tensor:
         Shape (n,), nats; log 2 for a student that ties all, 0 where no pair exists.
 
     References:
-        Burges et al. (2005), RankNet, section 3, with the order taken as certain.
+        Burges et al. (2005), RankNet, with the order taken as certain.
     """
     lead, ordered = _pairs(scores, teacher_scores)
     return _mean_pair(torch.nn.functional.softplus(-lead), ordered)
@@ -59,7 +59,7 @@ def listwise(scores: Tensor, teacher_scores: Tensor) -> Tensor:
         Shape (n,), nats per alternative; log(k!) / k for a student that ties all, 0 where the list is empty.
 
     References:
-        Xia et al. (2008), Listwise Approach to Learning to Rank: Theory and Algorithm, section 5.
+        Xia et al. (2008), Listwise Approach to Learning to Rank: Theory and Algorithm.
     """
     check_same_shape(scores=scores, teacher_scores=teacher_scores)
     order = teacher_scores.argsort(dim=-1, descending=True, stable=True)

@@ -28,7 +28,7 @@ def sampled_kl(logits: Tensor, sampled_ids: Tensor, counts: Tensor, temperature:
         Shape (n,), nats times T squared.
 
     References:
-        Anshumann et al. (2025), Sparse Logit Sampling, arXiv 2503.16870, section 4 (RS-KD). With draws made at the
+        Anshumann et al. (2025), Sparse Logit Sampling, arXiv 2503.16870 (RS-KD). With draws made at the
         teacher's own temperature the importance weights are all 1 and counts suffice.
     """
     check_same_shape(sampled_ids=sampled_ids, counts=counts)

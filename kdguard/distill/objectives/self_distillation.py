@@ -26,7 +26,7 @@ def born_again(logits: Tensor, teacher_logits: Tensor, target_ids: Tensor, weigh
         Shape (n,), nats.
 
     References:
-        Furlanello et al. (2018), Born-Again Neural Networks, arXiv 1805.04770, section 3.
+        Furlanello et al. (2018), Born-Again Neural Networks, arXiv 1805.04770.
     """
     return hinton(logits, teacher_logits, target_ids, temperature=1.0, weight=weight)
 
@@ -49,7 +49,7 @@ def ema_update(
         InputError: names differ.
 
     References:
-        Tarvainen and Valpola (2017), Mean Teachers, arXiv 1703.01780, section 2 (the update of theta').
+        Tarvainen and Valpola (2017), Mean Teachers, arXiv 1703.01780.
     """
     check_share("decay", decay)
     if teacher.keys() != student.keys():

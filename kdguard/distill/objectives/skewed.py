@@ -25,7 +25,7 @@ def skewed_kl(logits: Tensor, teacher_logits: Tensor, alpha: float = 0.1, temper
         Shape (n,), nats times T squared.
 
     References:
-        Ko et al. (2024), DistiLLM, arXiv 2402.03898, section 3.1 (skew KL).
+        Ko et al. (2024), DistiLLM, arXiv 2402.03898 (skew KL).
     """
     check_share("alpha", alpha)
     log_q, log_p = log_pair(logits, teacher_logits, temperature)
@@ -47,7 +47,7 @@ def skewed_reverse_kl(
         Shape (n,), nats times T squared.
 
     References:
-        Ko et al. (2024), DistiLLM, arXiv 2402.03898, section 3.1 (skew reverse KL).
+        Ko et al. (2024), DistiLLM, arXiv 2402.03898 (skew reverse KL).
     """
     check_share("alpha", alpha)
     log_q, log_p = log_pair(logits, teacher_logits, temperature)
@@ -74,8 +74,8 @@ def adaptive_kl(
         Shape (n,), nats times T squared.
 
     References:
-        Wu et al. (2024), Rethinking Kullback-Leibler Divergence in Knowledge Distillation, arXiv 2404.02657,
-        section 4 (adaptive KL); `head` is its mu.
+        Wu et al. (2024), Rethinking Kullback-Leibler Divergence in Knowledge Distillation, arXiv 2404.02657
+        (adaptive KL); `head` is its mu.
     """
     check_share("head", head)
     log_q, log_p = log_pair(logits, teacher_logits, temperature)

@@ -70,7 +70,7 @@ def interleave(
         InputError: `top_k` outside [0, v].
 
     References:
-        Xu et al. (2025), Speculative Knowledge Distillation, arXiv 2410.11325, algorithm 1 (k = 25 there).
+        Xu et al. (2025), Speculative Knowledge Distillation, arXiv 2410.11325.
     """
     width = teacher_logits.shape[-1]
     if not 0 <= top_k <= width:

@@ -38,7 +38,7 @@ def step_by_step(
         Shape (n,), nats.
 
     References:
-        Hsieh et al. (2023), Distilling Step-by-Step, arXiv 2305.02301, section 3.2 (L = L_label + lambda L_rationale).
+        Hsieh et al. (2023), Distilling Step-by-Step, arXiv 2305.02301 (L = L_label + lambda L_rationale).
     """
     if rationale_weight < 0:
         raise InputError(f"'rationale_weight' must be at least 0, got {rationale_weight}.")

@@ -19,7 +19,7 @@ def cross_entropy(logits: Tensor, target_ids: Tensor) -> Tensor:
         Shape (n,), nats; 0 when the student is certain and right.
 
     References:
-        Kim and Rush (2016), Sequence-Level Knowledge Distillation, section 3.2: on text sampled or decoded
+        Kim and Rush (2016), Sequence-Level Knowledge Distillation, arXiv 1606.07947: on text sampled or decoded
         from the teacher this is sequence-level distillation.
     """
     return -pick(log_probabilities(logits), target_ids.unsqueeze(-1)).squeeze(-1)

@@ -1,7 +1,7 @@
 """Soft targets cut to the k largest entries, as an API gives them.
 
 What the k entries leave is the tail mass. Dropping it (renormalising) teaches an over-confident student: the k listed
-probabilities are all scaled up (Anshumann et al. 2025, section 3). A bucket keeps them as they are.
+probabilities are all scaled up (Anshumann et al. 2025). A bucket keeps them as they are.
 Ids below 0 and log-probabilities of -inf mark padding.
 """
 

@@ -127,7 +127,7 @@ def two_stages(
         TrainingError: Shares that leave nothing for predictions.
 
     References:
-        Jiao et al. (2020), TinyBERT, arXiv 1909.10351, section 3.
+        Jiao et al. (2020), TinyBERT, arXiv 1909.10351.
     """
     consent = checked(consent, "tinybert", teacher)
     if min(general, intermediate) < 0 or general + intermediate >= 1 or mix.text or mix.options:

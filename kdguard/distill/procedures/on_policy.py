@@ -46,7 +46,7 @@ def on_policy(
         beta: In [0, 1]; 0 is forward KL, 1 reverse KL.
 
     References:
-        Agarwal et al. (2024), On-Policy Distillation of Language Models, arXiv 2306.13649, algorithm 1.
+        Agarwal et al. (2024), On-Policy Distillation of Language Models, arXiv 2306.13649.
     """
 
     def documents(rows: list[int], step: int) -> list[Document]:
@@ -91,7 +91,7 @@ def speculative(
         beta: Of the divergence; 0 is forward KL.
 
     References:
-        Xu et al. (2025), Speculative Knowledge Distillation, arXiv 2410.11325, algorithm 1.
+        Xu et al. (2025), Speculative Knowledge Distillation, arXiv 2410.11325.
     """
     device = next(student.parameters()).device
 

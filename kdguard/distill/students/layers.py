@@ -35,7 +35,7 @@ def normalise(x: Tensor, eps: float) -> Tensor:
     """Divide by the root mean square over the last axis, in float32; no gain.
 
     References:
-        Zhang & Sennrich (2019), Root Mean Square Layer Normalization, eq. 4.
+        Zhang & Sennrich (2019), Root Mean Square Layer Normalization.
     """
     return _Normalise.apply(x, eps)  # type: ignore[no-untyped-call]
 

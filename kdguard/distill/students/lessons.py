@@ -62,7 +62,7 @@ def documents_of_lessons(
         TrainingError: An unknown route or a negative weight.
 
     References:
-        Hsieh et al. (2023), Distilling Step-by-Step, section 3.2.
+        Hsieh et al. (2023), Distilling Step-by-Step, arXiv 2305.02301.
     """
     if route not in ROUTES or rationale_weight < 0:
         raise TrainingError(f"route must be one of {', '.join(ROUTES)} and rationale_weight at least 0")

@@ -23,7 +23,7 @@ class StackedAdamW:
         plan: For Adam's constants.
 
     References:
-        Loshchilov & Hutter (2019), Decoupled Weight Decay Regularization, algorithm 2.
+        Loshchilov & Hutter (2019), Decoupled Weight Decay Regularization.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], slots: Sequence[Slot], plan: Plan) -> None:

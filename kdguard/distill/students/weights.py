@@ -43,7 +43,7 @@ def initial_weights(shape: Shape, seed: int) -> dict[str, Tensor]:
     The layers that write to the residual stream start smaller by the root of twice their number.
 
     References:
-        Radford et al. (2019), Language Models are Unsupervised Multitask Learners, section 2.3.
+        Radford et al. (2019), Language Models are Unsupervised Multitask Learners.
     """
     generator = torch.Generator().manual_seed(seed)
     made = {}

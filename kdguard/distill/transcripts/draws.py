@@ -5,7 +5,7 @@ Counts over draws are an unbiased estimate of every probability, so the mean gra
 distribution; a list of the k most likely tokens is not.
 
 References:
-    Anshumann et al. (2025), Sparse Logit Sampling, arXiv 2503.16870, section 4.
+    Anshumann et al. (2025), Sparse Logit Sampling, arXiv 2503.16870.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def attention_mse(
         InputError: shapes differ, as with another number of heads.
 
     References:
-        Jiao et al. (2020), TinyBERT, arXiv 1909.10351, eq. 7, which is its mean over queries.
+        Jiao et al. (2020), TinyBERT, arXiv 1909.10351, whose loss is its mean over queries.
     """
     require_consent(owner_consent, "attention_mse")
     mine, theirs, seen = _maps(attention, teacher_attention, key_mask)
@@ -68,7 +68,7 @@ def attention_kl(
         InputError: shapes differ.
 
     References:
-        Wang et al. (2020), MiniLM, arXiv 2002.10957, section 3.1 (self-attention distribution transfer).
+        Wang et al. (2020), MiniLM, arXiv 2002.10957 (self-attention distribution transfer).
     """
     require_consent(owner_consent, "attention_kl")
     mine, theirs, seen = _maps(attention, teacher_attention, key_mask)

@@ -34,7 +34,7 @@ def hidden_mse(
         InputError: widths differ and no projection fits them.
 
     References:
-        Jiao et al. (2020), TinyBERT, arXiv 1909.10351, eq. 8; Romero et al. (2015), FitNets, arXiv 1412.6550, eq. 3.
+        Jiao et al. (2020), TinyBERT, arXiv 1909.10351; Romero et al. (2015), FitNets, arXiv 1412.6550.
     """
     require_consent(owner_consent, "hidden_mse")
     mine, theirs = _projected(hidden, teacher_hidden, projection)
@@ -64,7 +64,7 @@ def hidden_cosine(
         InputError: widths differ and no projection fits them.
 
     References:
-        Sanh et al. (2019), DistilBERT, arXiv 1910.01108, section 2 (L_cos).
+        Sanh et al. (2019), DistilBERT, arXiv 1910.01108 (L_cos).
     """
     require_consent(owner_consent, "hidden_cosine")
     mine, theirs = _projected(hidden, teacher_hidden, projection)
@@ -94,7 +94,7 @@ def embedding_mse(
         InputError: widths differ and no projection fits them.
 
     References:
-        Jiao et al. (2020), TinyBERT, arXiv 1909.10351, eq. 9.
+        Jiao et al. (2020), TinyBERT, arXiv 1909.10351.
     """
     require_consent(owner_consent, "embedding_mse")
     mine, theirs = _projected(embeddings, teacher_embeddings, projection)

@@ -50,7 +50,7 @@ def uniform_map(student_layers: int, teacher_layers: int) -> LayerMap:
         teacher_layers: N, at least M.
 
     References:
-        Jiao et al. (2020), TinyBERT, arXiv 1909.10351, section 3.1: g(m) = m N / M when M divides N.
+        Jiao et al. (2020), TinyBERT, arXiv 1909.10351: g(m) = m N / M when M divides N.
     """
     _check_depths(student_layers, teacher_layers)
     half = student_layers // 2  # rounds to the nearest, in integers
@@ -62,7 +62,7 @@ def last_map(student_layers: int, teacher_layers: int) -> LayerMap:
     """The student's layers learn from the teacher's last ones, one by one.
 
     References:
-        Sun et al. (2019), Patient Knowledge Distillation for BERT, arXiv 1908.09355, section 3.2 (PKD-Last).
+        Sun et al. (2019), Patient Knowledge Distillation for BERT, arXiv 1908.09355 (PKD-Last).
     """
     _check_depths(student_layers, teacher_layers)
     ahead = teacher_layers - student_layers

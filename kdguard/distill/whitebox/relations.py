@@ -32,7 +32,7 @@ def rkd_distance(
         InputError: another number of examples on either side.
 
     References:
-        Park et al. (2019), Relational Knowledge Distillation, arXiv 1904.05068, section 3.2 (distance-wise loss), as
+        Park et al. (2019), Relational Knowledge Distillation, arXiv 1904.05068 (distance-wise loss), as
         the mean over pairs of distinct examples.
     """
     require_consent(owner_consent, "rkd_distance")
@@ -60,7 +60,7 @@ def rkd_angle(
         InputError: another number of examples on either side.
 
     References:
-        Park et al. (2019), arXiv 1904.05068, section 3.2 (angle-wise loss), as the mean over triples of distinct
+        Park et al. (2019), arXiv 1904.05068 (angle-wise loss), as the mean over triples of distinct
         examples.
     """
     require_consent(owner_consent, "rkd_angle")
@@ -93,7 +93,7 @@ def gram_similarity(
         InputError: another number of examples on either side.
 
     References:
-        Tung and Mori (2019), Similarity-Preserving Knowledge Distillation, arXiv 1907.09682, section 3.
+        Tung and Mori (2019), Similarity-Preserving Knowledge Distillation, arXiv 1907.09682.
     """
     require_consent(owner_consent, "gram_similarity")
     mine, theirs = _examples(embeddings, teacher_embeddings)
@@ -128,7 +128,7 @@ def flow_gram(
         InputError: widths differ.
 
     References:
-        Yim et al. (2017), A Gift from Knowledge Distillation, CVPR, eq. 1 and 2 (flow of solution procedure).
+        Yim et al. (2017), A Gift from Knowledge Distillation, CVPR (flow of solution procedure).
     """
     require_consent(owner_consent, "flow_gram")
     if lower.shape != teacher_lower.shape or upper.shape != teacher_upper.shape:

@@ -68,8 +68,8 @@ def tinybert(
         InputError: unknown stage, or a number of layers other than the map's.
 
     References:
-        Jiao et al. (2020), TinyBERT, arXiv 1909.10351, section 3 (eq. 6 and 11, all weights 1). The predictions'
-        cross-entropy (eq. 10) is taken as KL times T squared: the same gradient at T = 1.
+        Jiao et al. (2020), TinyBERT, arXiv 1909.10351, with all weights 1. The predictions'
+        cross-entropy is taken as KL times T squared: the same gradient at T = 1.
     """
     require_consent(owner_consent, "tinybert")
     check_choice("stage", stage, STAGES)
@@ -87,7 +87,7 @@ def layer_loss(
     *,
     owner_consent: OwnerConsent | None,
 ) -> Tensor:
-    """Embeddings, hidden states and attention of the mapped layers: the sum of eq. 7, 8 and 9, shape (b, t)."""
+    """Embeddings, hidden states and attention of the mapped layers: the sum of the three losses, shape (b, t)."""
     require_consent(owner_consent, "layer_loss")
     _check_depth("student", student, layer_map.student_layers)
     _check_depth("teacher", teacher, layer_map.teacher_layers)
@@ -106,7 +106,7 @@ def layer_loss(
 def prediction_loss(
     student: Internals, teacher: Internals, temperature: float = 1.0, *, owner_consent: OwnerConsent | None
 ) -> Tensor:
-    """Soft targets of the prediction layer (eq. 10): T squared KL(p_T || q_T), one value per row of logits."""
+    """Soft targets of the prediction layer: T squared KL(p_T || q_T), one value per row of logits."""
     require_consent(owner_consent, "prediction_loss")
     if student.logits is None or teacher.logits is None:
         raise InputError("The stage 'task_prediction' needs the logits of both student and teacher.")

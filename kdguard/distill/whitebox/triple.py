@@ -43,7 +43,7 @@ def distilbert_triple(
         InputError: a negative weight, or widths that differ.
 
     References:
-        Sanh et al. (2019), DistilBERT, arXiv 1910.01108, section 2 (L_ce, L_mlm, L_cos).
+        Sanh et al. (2019), DistilBERT, arXiv 1910.01108 (L_ce, L_mlm, L_cos).
     """
     require_consent(owner_consent, "distilbert_triple")
     if min(weights) < 0:
