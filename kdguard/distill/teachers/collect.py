@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
 from kdguard.distill.teachers.budget import Budget, Price, Spent
-from kdguard.distill.teachers.protocol import Answer, Ask, Teacher
+from kdguard.distill.teachers.protocol import Answer, Ask, Message, Teacher
 from kdguard.errors import TeacherError
 
 
@@ -69,7 +70,8 @@ def collect(
         teacher: Who is asked.
         asks: Requests, in the order in which they are to be sent.
         writer: Keeps every request as soon as all its choices are there.
-        budget: Limits for this run and earlier ones into the same folder together.
+        budget: Limits for this run and earlier ones into the same folder together. Requests of earlier runs count if
+            they were answered; their tokens and money count in any case.
         price: For the limit on money.
         wave: Requests handed to the teacher at once.
         count_tokens: Counts the tokens of a prompt, e.g. `LocalTeacher.count_tokens`.
@@ -84,7 +86,7 @@ def collect(
         raise TeacherError(f"wave must be at least 1, got {wave}")
     budget, price = budget or Budget(), price or Price()
     done = writer.done_ids()
-    state = Collected(spent=_spent_before(writer, price) if done else Spent())
+    state = Collected(spent=_spent_before(writer, price, count_tokens))
     source = _Source(asks, done)
     while True:
         chosen, stopped_by = _choose(source, state.spent, budget, price, wave, count_tokens)
@@ -176,13 +178,44 @@ def _counted(state: Collected, spent: Spent, answers: Sequence[Answer]) -> Colle
     )
 
 
-def _spent_before(writer: Writer, price: Price) -> Spent:
-    """What the exchanges already in the folder cost."""
-    from kdguard.distill.transcripts.reader import read_transcripts
+def _spent_before(writer: Writer, price: Price, count_tokens: Callable[[Ask], int] | None) -> Spent:
+    """What every try in the folder cost; only one that was answered counts as a request, so that others may follow."""
+    from kdguard.distill.transcripts.reader import every_try
 
-    rows = read_transcripts(writer.folder).exchanges.select(["request_id", "input_tokens", "output_tokens"])
-    sums = rows.group_by("request_id").aggregate([("input_tokens", "max"), ("output_tokens", "sum")])
     total = Spent()
-    for row in sums.to_pylist():
-        total = total.plus(price.of(row["input_tokens_max"] or 0, row["output_tokens_sum"] or 0))
+    for exchanges in every_try(writer.folder):
+        for _, rows in groupby(exchanges.to_pylist(), key=lambda row: row["request_id"]):
+            ask, answers = _as_asked(list(rows))
+            spent = price.spent_on(ask, answers, price.at_most(ask, count_tokens))
+            answered = any(answer.is_usable for answer in answers)
+            total = total.plus(spent if answered else replace(spent, requests=0))
     return total
+
+
+def _as_asked(rows: list[dict[str, Any]]) -> tuple[Ask, list[Answer]]:
+    """As much of a request and its answers as decides what they cost."""
+    first = rows[0]
+    turns = tuple(Message(turn["role"], turn["content"] or "") for turn in first["messages"] or ())
+    ask = Ask(
+        request_id=first["request_id"],
+        prompt="" if turns else first["prompt"] or "",
+        history=turns,
+        n=first["n"] or 1,
+        max_tokens=first["max_tokens"] or 0,
+        tools=first["tools"],
+    )
+    told = (
+        "request_id",
+        "choice",
+        "model",
+        "response",
+        "tool_calls",
+        "label",
+        "input_tokens",
+        "output_tokens",
+    )
+    answers = [
+        Answer(**{name: row[name] for name in told}, status=200 if row["status"] is None else row["status"])
+        for row in rows
+    ]
+    return ask, answers

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible endpoint as a teacher, through the `openai` SDK.
 
 The SDK repeats what may succeed later (no connection, 408, 409, 429, 5xx) with growing pauses and obeys
-`Retry-After`. What still fails becomes an answer that says so.
+`Retry-After` up to two minutes. What still fails becomes an answer that says so.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ class EndpointTeacher:
         under_way: set[Future[list[Answer]]] = set()
         try:
             while True:
-                while len(under_way) < 2 * self._concurrency and (ask := next(source, None)) is not None:
+                # none is sent before the answers that are here were taken: a kill loses no more than is under way
+                while len(under_way) < self._concurrency and (ask := next(source, None)) is not None:
                     under_way.add(pool.submit(self._one, ask, stopped))
                 if not under_way:
                     return

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 
 from kdguard.distill.transcripts import folder as layout
 from kdguard.distill.transcripts.codec import CODEC_VERSION, PACKED, unpack
-from kdguard.distill.transcripts.records import contents, sorted_records
+from kdguard.distill.transcripts.journal import read_frames
+from kdguard.distill.transcripts.records import contents, decode, sorted_records
 from kdguard.errors import TranscriptError
 from kdguard.exchanges import store
 from kdguard.exchanges.schema import EXCHANGES
@@ -101,6 +102,25 @@ def read_transcripts(folder: str | Path) -> Transcripts:
     about = layout.read_manifest(place).get("about", {})
     exchanges = pa.Table.from_batches(store.read(place / layout.EXCHANGES_FILE), EXCHANGES)
     return Transcripts(exchanges, Tokens(_packed(place / layout.TOKENS_FILE)), about, is_sealed=True)
+
+
+def every_try(folder: str | Path) -> Iterator[pa.RecordBatch]:
+    """Exchanges in the order in which they were appended, with those whose place a later try took.
+
+    Args:
+        folder: As for `read_transcripts`; a sealed one has forgotten all tries but the last.
+
+    Raises:
+        TranscriptError: The folder is damaged.
+    """
+    journal = Path(folder) / layout.JOURNAL
+    if not journal.exists():
+        yield from read_transcripts(folder).exchanges.to_batches()
+        return
+    frames = read_frames(journal)
+    next(frames, None)  # the first one says what the run is about
+    for frame in frames:
+        yield decode(frame.payload).exchanges
 
 
 def _packed(path: Path) -> pa.Table:

@@ -197,3 +197,46 @@ def test_nothing_to_replay_is_refused(tmp_path: Path) -> None:
         ReplayTeacher.load(tmp_path)
     with pytest.raises(TeacherError, match="missing: prompt"):
         ReplayTeacher(read_transcripts(tmp_path).exchanges.drop_columns(["prompt"]))
+
+
+class Flaky:
+    """Charges for what it does not tell: it runs out of time, or answers without counts."""
+
+    name = "flaky"
+
+    def __init__(self, *, times_out: bool) -> None:
+        self.asked = 0
+        self._times_out = times_out
+
+    def answer(self, asks: Sequence[Ask]) -> Iterator[Answer]:
+        for ask in asks:
+            self.asked += 1
+            if self._times_out:
+                yield failed(ask, self.name, status=504, error="timeout")
+            else:
+                yield Answer(request_id=ask.request_id, choice=0, model=self.name, response="x")
+
+
+def test_what_an_earlier_run_may_have_cost_is_not_forgotten(tmp_path: Path) -> None:
+    """A try that ran out of time may have been charged, and stays so when a later try takes its place."""
+    wanted = asks(4)
+    each = Price().at_most(wanted[0]).tokens
+    budget = Budget(tokens=9 * each)
+    spent = []
+    for times_out in (True, True, False, False):
+        teacher = Flaky(times_out=times_out)
+        with TranscriptWriter(tmp_path) as writer:
+            done = collect(teacher, wanted, writer, budget=budget)
+        spent.append((teacher.asked, done.spent.tokens // each, done.spent.requests, done.stopped_by))
+    assert spent == [(4, 4, 4, None), (4, 8, 4, None), (1, 9, 1, "tokens"), (0, 9, 1, "tokens")]
+
+
+def test_failed_requests_may_be_repeated_within_the_budget_of_requests(tmp_path: Path) -> None:
+    for _ in range(3):
+        with TranscriptWriter(tmp_path) as writer:
+            down = Counting(fails=frozenset(ask.request_id for ask in asks(9)))
+            done = collect(down, asks(9), writer, budget=Budget(requests=5))
+        assert (len(down.asked), done.spent.requests, done.stopped_by) == (5, 5, "requests")
+    with TranscriptWriter(tmp_path) as writer:
+        done = collect(Counting(), asks(9), writer, budget=Budget(requests=5))
+    assert (done.asked, done.failed, done.spent.requests) == (5, 0, 5)

@@ -162,6 +162,25 @@ def test_what_fails_for_a_while_is_tried_again(script: Script) -> None:
     assert len(script.seen) == 3
 
 
+def test_a_rate_limit_is_waited_out_as_long_as_the_server_says(script: Script) -> None:
+    """The SDK's own pauses last a thousandth of a second here."""
+    times: list[float] = []
+
+    def reply(number: int, asked: dict[str, Any]) -> Reply:
+        times.append(time.monotonic())
+        return (200, chat(), {}) if number else (429, {}, {"retry-after": "1"})
+
+    script.reply = reply
+    assert one(script).response == "yes"
+    assert times[1] - times[0] >= 0.95
+
+
+def test_a_wait_of_hours_is_an_answer_not_a_standstill(script: Script) -> None:
+    script.reply = lambda number, asked: (429, {"error": {"message": "tomorrow"}}, {"retry-after": "86400"})
+    assert one(script).status == 429
+    assert len(script.seen) == 1
+
+
 @pytest.mark.parametrize(
     ("reply", "status", "error"),
     [
