@@ -52,8 +52,13 @@ def answer(setting: Setting, rng: np.random.Generator, asked: Activity, language
         status=status.astype(np.int64),
         input_tokens=_input_tokens(asked),
         output_tokens=output,
-        latency_ms=np.round((250 + output * rng.uniform(6, 18)) * rng.lognormal(0, 0.3, size=n), 1),
+        latency_ms=latency_ms(output, rng),
     )
+
+
+def latency_ms(output: Ints | Floats, rng: np.random.Generator) -> Floats:
+    """Milliseconds that answers of so many tokens took, at one account's speed; shape (n,)."""
+    return np.round((250 + output * rng.uniform(6, 18)) * rng.lognormal(0, 0.3, size=len(output)), 1)
 
 
 def _input_tokens(asked: Activity) -> Ints:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,20 +84,33 @@ def write_log(simulated: Simulated, out: Path) -> dict[str, str]:
     """
     out.mkdir(parents=True, exist_ok=True)
     table = simulated.table()
-    pq.write_table(table, out / "exchanges.parquet", compression="zstd", row_group_size=65_536)
-    with (out / "log.jsonl").open("wb") as log:
+    labels = simulated.request_labels.sort_by("request_id")
+    writers: dict[str, Callable[[Path], object]] = {
+        "accounts.csv": lambda path: pa_csv.write_csv(_plain(simulated.accounts), path),
+        "exchanges.parquet": lambda path: pq.write_table(
+            table, path, compression="zstd", row_group_size=65_536
+        ),
+        "labels_accounts.parquet": lambda path: pq.write_table(
+            simulated.account_labels, path, compression="zstd"
+        ),
+        "labels_requests.parquet": lambda path: pq.write_table(labels, path, compression="zstd"),
+        "log.jsonl": lambda path: _write_lines(table, path),
+    }
+    return {name: _whole(out / name, write_to) for name, write_to in writers.items()}
+
+
+def _whole(path: Path, write_to: Callable[[Path], object]) -> str:
+    """Write a file whole or not at all; its digest."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    write_to(unfinished)
+    os.replace(unfinished, path)
+    return digest(path)
+
+
+def _write_lines(table: pa.Table, path: Path) -> None:
+    with path.open("wb") as log:
         for chunk in jsonl(table):
             log.write(chunk)
-    pa_csv.write_csv(_plain(simulated.accounts), out / "accounts.csv")
-    pq.write_table(simulated.account_labels, out / "labels_accounts.parquet", compression="zstd")
-    labels = simulated.request_labels.sort_by("request_id")
-    pq.write_table(labels, out / "labels_requests.parquet", compression="zstd")
-    return {path.name: digest(path) for path in sorted(out.iterdir()) if path.name in _FILES}
-
-
-_FILES = frozenset(
-    {"exchanges.parquet", "log.jsonl", "accounts.csv", "labels_accounts.parquet", "labels_requests.parquet"}
-)
 
 
 def counts(simulated: Simulated) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kdguard.errors import AttackError
 from kdguard.simulate.attack.recipe import Recipe
+from kdguard.simulate.attack.tables import StudentTable
 
 CLASSIFIER_TACTICS = frozenset({"T1", "T2", "T10", "T13"})
 """Tactics that change neither wording nor sampling: a classifier's prompts are rows of numbers."""
@@ -38,7 +39,9 @@ def _check_parts(recipe: Recipe, where: str) -> None:
                 f"{where}: an attack on a classifier takes the tactics {allowed} only, and chooses its own prompts; "
                 f"got {', '.join(strange) or 'a prompt source or selection'}"
             )
-    if recipe.prompts.selection != "given" and recipe.student is None:
+    if recipe.hidden_size is not None:
+        _check_reading(recipe, where)
+    if recipe.prompts.selection not in ("given", "self_instruct") and recipe.student is None:
         raise AttackError(
             f"{where}: the selection '{recipe.prompts.selection}' asks what a student learnt: add a table 'student'"
         )
@@ -46,6 +49,28 @@ def _check_parts(recipe: Recipe, where: str) -> None:
     if second or (recipe.second_teacher is not None and recipe.second_teacher.kind == "classifier"):
         raise AttackError(
             f"{where}: a second teacher stands in the table 'second_teacher', not in the tactic, and is no classifier"
+        )
+
+
+def _check_reading(recipe: Recipe, where: str) -> None:
+    strange = sorted({one.tactic for one in recipe.tactics} - CLASSIFIER_TACTICS)
+    others = (
+        recipe.student is not None or recipe.second_teacher is not None or recipe.teacher.kind == "replay"
+    )
+    if strange or others or recipe.prompts.selection != "given" or recipe.teacher.kind == "classifier":
+        allowed = ", ".join(sorted(CLASSIFIER_TACTICS))
+        raise AttackError(
+            f"{where}: 'hidden_size' reads one language model's logits: it takes the tactics {allowed} only, no "
+            f"'student', no 'second_teacher' and no 'selection'; got {', '.join(strange) or 'one of these'}"
+        )
+    table = recipe.hidden_size
+    assert table is not None
+    least = 2 + table.prompts * -(-(table.tokens - 1) // (table.top - 1))
+    if recipe.budget.requests < least:
+        raise AttackError(
+            f"{where}: impossible budget: {table.prompts} prompts and {table.tokens} tokens take {least} requests "
+            f"where log-probabilities show the bias, {2 + table.prompts * table.tokens} where they do not; "
+            f"budget.requests is {recipe.budget.requests}"
         )
 
 
@@ -75,28 +100,40 @@ def _check_budget(recipe: Recipe, where: str) -> None:
 
 
 def _check_objective(recipe: Recipe, where: str) -> None:
-    from kdguard.distill.objectives.registry import objective
+    from kdguard.distill.recipes.families import family_of
     from kdguard.distill.students.objective import check_mix
-    from kdguard.distill.students.plan import Mix
     from kdguard.distill.whitebox.consent import consent_from
+    from kdguard.simulate.attack.training import mix_of
 
     student = recipe.student
     if student is None or student.objective == "cross_entropy":
         return
-    if objective(student.objective).white_box:
+    family = family_of(student.objective)
+    if family.owned:
         consent_from(recipe.ownership)
+    if family.kind not in ("fleet", "adversarial"):
         raise AttackError(
-            f"{where}: '{student.objective}' looks inside the teacher and an attack works through its API; train the "
-            "student of a teacher of your own with `kdguard distill train`"
+            f"{where}: '{student.objective}' needs a teacher at hand, and an attack works through its API; learn by it "
+            "from the transcripts of this run, teacher and all, with `kdguard distill train`"
         )
-    check_mix(
-        Mix(
-            text=student.text,
-            soft=student.soft,
-            temperature=student.temperature,
-            objective=student.objective,
+    mix = mix_of(student)
+    if family.kind == "adversarial" and mix.options:
+        raise AttackError(
+            f"{where}: '{student.objective}' has no option {', '.join(sorted(mix.options))}; it has: "
+            f"{', '.join(family.options)}"
         )
-    )
+    if family.kind == "fleet":
+        check_mix(mix)
+        _check_soft(recipe, student, where)
+
+
+def _check_soft(recipe: Recipe, student: StudentTable, where: str) -> None:
+    """Log-probabilities must be asked for, and reach the student."""
+    if student.route != "reasoning":
+        raise AttackError(
+            f"{where}: the route '{student.route}' learns from texts; '{student.objective}' needs 'reasoning', the "
+            "answer as it was told"
+        )
     if any(one.tactic == "T12" and one.strength == 1 for one in recipe.tactics):
         raise AttackError(
             f"{where}: T12 at full strength cleans every answer, and a cleaned one has no log-probabilities to learn "

@@ -56,7 +56,7 @@ def recover_hidden_size(
 
     Args:
         teacher: Any teacher with log-probabilities and logit bias.
-        prompts: Different prompts; more of them than the hidden dimension that is to be found.
+        prompts: Different prompts; at least two more of them than the hidden dimension that is to be found.
         token_ids: Different tokens, none of which ends an answer; half as many again as prompts, so that nothing
             looks like a gap by chance.
         top_logprobs: Alternatives a query tells; over HTTP at most 20.
@@ -71,7 +71,9 @@ def recover_hidden_size(
     readings = read_logits(
         teacher, prompts, token_ids, top_logprobs=top_logprobs, bias=bias, token_bytes=token_bytes
     )
-    size, gap, values, rows = numerical_rank(readings.differences, least_gap)
+    # What all prompts have in common may outweigh the rest a hundredfold, which would look like a gap after 1.
+    apart = readings.differences[1:] - readings.differences[0]
+    size, gap, values, rows = numerical_rank(apart, least_gap)
     return HiddenSize(size, gap, values, rows[: size or 0], readings.queries, readings.channel)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,26 +11,16 @@ from typing import TYPE_CHECKING, Any
 from kdguard.distill.corpora.corpus import examples
 from kdguard.distill.corpora.worlds import world_of
 from kdguard.distill.students.data import Document
-from kdguard.distill.students.documents import (
-    Pair,
-    Soft,
-    ask,
-    documents_of_pairs,
-    documents_of_transcripts,
-    with_reasoning,
-)
-from kdguard.distill.students.packing import pack
-from kdguard.distill.students.plan import Mix, Slot
-from kdguard.distill.students.plan import Plan as Schedule
-from kdguard.distill.students.shapes import named_shape
-from kdguard.distill.students.tokenizer import fitted_vocab, special_ids, train_tokenizer
-from kdguard.distill.students.training import train
+from kdguard.distill.students.documents import Soft, documents_of_pairs, documents_of_transcripts
+from kdguard.distill.students.lessons import Lesson, documents_of_lessons
+from kdguard.distill.students.tokenizer import train_tokenizer
 from kdguard.errors import AttackError
 from kdguard.simulate.attack.plan import Plan
 from kdguard.simulate.attack.tables import StudentTable
 from kdguard.simulate.attack.tactics.cleaning import clean_answer
 from kdguard.simulate.attack.teachers import weights_digest
 from kdguard.simulate.attack.toy import pairs_of
+from kdguard.simulate.attack.training import ADVERSARIAL, train_student
 from kdguard.simulate.seeds import stream
 
 if TYPE_CHECKING:
@@ -82,73 +72,76 @@ def learn(
     documents = documents_of_plan(transcripts, plan, table, tokenizer, seed)
     if not documents:
         raise AttackError("no attack request has a usable answer: there is nothing to train a student on")
-    stolen = len(documents)
     own = examples(world_of(table.own_world), table.own_examples, seed=table.seed)
-    documents += documents_of_pairs(pairs_of(own), tokenizer)
-    data = pack(documents, table.length)
-    shape = named_shape(table.shape, vocab=fitted_vocab(tokenizer), context=max(1024, table.length))
-    mix = mix_of(table)
-    slot = Slot(name="student", data=data, mix=mix, seed=seed + table.seed, learning_rate=table.learning_rate)
-    schedule = Schedule(steps=table.steps, rows=table.rows)
-    fleet = train(shape, slot, schedule, device=table.device, folder=folder, report=report)
+    everything = documents + documents_of_pairs(pairs_of(own), tokenizer)
+    trained = train_student(everything, tokenizer, table, seed + table.seed, folder=folder, report=report)
     if folder is not None and folder.exists():
         shutil.rmtree(folder)
-    model = fleet.model(0, **special_ids(tokenizer))
-    seen = dict(fleet.seen[0])
-    total = sum(seen.values())
-    from_corpus = seen.get("corpus", 0)
-    record = {
-        "digest": weights_digest(model),
-        "run": fleet.run,
-        "data": data.digest(),
-        "shape": shape.record(),
-        "objective": mix.record(),
-        "schedule": schedule.record(),
-        "seed": slot.seed,
-        "documents": {"teacher": stolen, "corpus": len(documents) - stolen},
-        "dose": {
-            "unique_tokens": data.dose(),
-            "seen_tokens": seen,
-            "teacher_tokens": total - from_corpus,
-            "teacher_share": (total - from_corpus) / total if total else 0.0,
-        },
-        "loss": fleet.history[-1][1][0] + fleet.history[-1][2][0],
+    record = trained.record
+    dose = _dose(record.pop("unique_tokens"), trained.seen)
+    record |= {
+        "digest": weights_digest(trained.model),
+        "documents": {"teacher": len(documents), "corpus": len(own)},
+        "dose": dose,
     }
-    return Learnt(model, tokenizer, record)
+    return Learnt(trained.model, tokenizer, record)
 
 
-def mix_of(table: StudentTable) -> Mix:
-    """The objective of a recipe as the training takes it."""
-    if table.objective == "cross_entropy":
-        return Mix()
-    return Mix(text=table.text, soft=table.soft, temperature=table.temperature, objective=table.objective)
+def _dose(unique: Mapping[str, int], seen: Mapping[str, int]) -> dict[str, Any]:
+    """How many tokens were the teacher's, repetitions counted, and which share of all that is."""
+    total, from_corpus = sum(seen.values()), seen.get("corpus", 0)
+    return {
+        "unique_tokens": dict(unique),
+        "seen_tokens": dict(seen),
+        "teacher_tokens": total - from_corpus,
+        "teacher_share": (total - from_corpus) / total if total else 0.0,
+    }
 
 
 def documents_of_plan(
     transcripts: Transcripts, plan: Plan, table: StudentTable, tokenizer: Any, seed: int
 ) -> list[Document]:
-    """Documents of the attack's answers; cleaned ones as text only, since no token of theirs is the teacher's."""
+    """Documents of the attack's answers; cleaned ones as text only, since no token of theirs is the teacher's.
+
+    A route other than the answer behind its reasoning is made of texts, cleaned or not.
+    """
     attack = {name for name, hit in zip(plan.request_id, plan.attack.tolist(), strict=True) if hit}
     washed = {name for name, hit in zip(plan.request_id, plan.clean.tolist(), strict=True) if hit} & attack
-    soft: Soft = "none" if table.objective == "cross_entropy" else "topk"
+    if table.route != "reasoning":
+        lessons = _lessons(transcripts, attack, washed, seed)
+        return documents_of_lessons(
+            lessons, tokenizer, route=table.route, rationale_weight=table.rationale_weight
+        )
     kept = attack - washed
     found = documents_of_transcripts(
-        transcripts, tokenizer, soft=soft, keep=lambda row: row["request_id"] in kept
+        transcripts, tokenizer, soft=_soft(table), keep=lambda row: row["request_id"] in kept
     )
-    return found + documents_of_pairs(_cleaned(transcripts, washed, seed), tokenizer)
+    cleaned = _lessons(transcripts, washed, washed, seed)
+    return found + documents_of_lessons(cleaned, tokenizer, route="reasoning")
 
 
-def _cleaned(transcripts: Transcripts, washed: set[str], seed: int) -> list[Pair]:
+def _soft(table: StudentTable) -> Soft:
+    return "none" if table.objective in ("cross_entropy", ADVERSARIAL) else "topk"
+
+
+def _lessons(transcripts: Transcripts, wanted: set[str], washed: set[str], seed: int) -> list[Lesson]:
+    """Answers as questions, reasoning and answer; some of them washed of marks."""
     rng = stream(seed, "cleaning")
-    wanted = ["request_id", "model", "status", "system", "prompt", "response", "reasoning"]
+    columns = ["request_id", "model", "status", "system", "prompt", "response", "reasoning"]
+
+    def as_learnt(row: dict[str, Any], text: str | None) -> str | None:
+        return clean_answer(text, rng) if text and row["request_id"] in washed else text
+
     return [
-        Pair(
-            ask(row["prompt"], row["system"]),
-            clean_answer(with_reasoning(row["reasoning"], row["response"]), rng),
+        Lesson(
+            row["prompt"],
+            as_learnt(row, row["response"]) or "",
+            as_learnt(row, row["reasoning"]),
+            row["system"],
             row["model"] or "teacher",
         )
-        for row in transcripts.exchanges.select(wanted).to_pylist()
-        if row["request_id"] in washed and row["status"] == 200 and row["response"]
+        for row in transcripts.exchanges.select(columns).to_pylist()
+        if row["request_id"] in wanted and row["status"] == 200 and row["response"]
     ]
 
 

@@ -19,13 +19,15 @@ from kdguard.simulate.attack.plan import Plan, take
 from kdguard.simulate.attack.tables import BackgroundTable
 from kdguard.simulate.attack.tactics.transform import names
 from kdguard.simulate.columns import Labelled
-from kdguard.simulate.setting import HOUR, Setting
+from kdguard.simulate.results import latency_ms
+from kdguard.simulate.seeds import stream
+from kdguard.simulate.setting import HOUR, Floats, Setting
 from kdguard.simulate.traffic import Simulated, simulate
 from kdguard.simulate.world import World
 
 REQUEST_LABELS: pa.Schema = columns.REQUEST_LABELS.append(pa.field("tactics", pa.string()))
 """As for simulated traffic, and the tactics that made or changed each request."""
-_AS_LOGGED: dict[str, Any] = {
+_SET: dict[str, Any] = {
     "origin": "log",
     "source_format": "simulated",
     "messages": None,
@@ -36,7 +38,13 @@ _AS_LOGGED: dict[str, Any] = {
 
 
 def attack_log(
-    exchanges: pa.Table, plan: Plan, *, tactics: str, name: str, background: Simulated | None = None
+    exchanges: pa.Table,
+    plan: Plan,
+    *,
+    tactics: str,
+    name: str,
+    seed: int = 0,
+    background: Simulated | None = None,
 ) -> Simulated:
     """Join what was answered with the plan, and with benign traffic.
 
@@ -45,13 +53,10 @@ def attack_log(
         plan: What was asked.
         tactics: Tactics and strengths, for the labels of accounts.
         name: Of the campaign; its hash is the campaign id.
+        seed: Of the simulated latencies.
         background: Benign traffic of the same days.
     """
-    ours = exchanges.filter(pc.is_in(exchanges["request_id"], value_set=pa.array(plan.request_id)))
-    for column, value in _AS_LOGGED.items():
-        kind = EXCHANGES.field(column).type
-        values = pa.repeat(pa.scalar(value, kind), ours.num_rows)
-        ours = ours.set_column(ours.schema.get_field_index(column), EXCHANGES.field(column), values)
+    ours = _as_logged(of_plan(exchanges, plan), stream(seed, "latency"))
     answered = set(ours["request_id"].to_pylist())
     sent = take(plan, np.flatnonzero([request in answered for request in plan.request_id]))
     campaign = hashlib.blake2b(name.encode(), digest_size=6).hexdigest()
@@ -63,6 +68,31 @@ def attack_log(
         request_labels=_request_labels(sent),
     )
     return log if background is None else _mixed(log, background, _models(ours))
+
+
+def of_plan(exchanges: pa.Table, plan: Plan) -> pa.Table:
+    """Those rows that are of the plan; a folder that holds its log already has benign ones too."""
+    return exchanges.filter(pc.is_in(exchanges["request_id"], value_set=pa.array(plan.request_id)))
+
+
+def _as_logged(ours: pa.Table, rng: np.random.Generator) -> pa.Table:
+    """Columns as a log of this form has them: simulated latencies, and no null where benign rows have a value."""
+    rows = ours.num_rows
+    values = {
+        name: pa.repeat(pa.scalar(value, EXCHANGES.field(name).type), rows) for name, value in _SET.items()
+    }
+    values["refused"] = pc.coalesce(ours["refused"], pa.scalar(False))
+    values["latency_ms"] = pa.array(_latency(ours, rng))
+    for column, found in values.items():
+        ours = ours.set_column(ours.schema.get_field_index(column), EXCHANGES.field(column), found)
+    return ours
+
+
+def _latency(ours: pa.Table, rng: np.random.Generator) -> Floats:
+    """One a request, by the tokens of all its choices; shape (rows,)."""
+    _, request = np.unique(ours["request_id"].to_numpy(zero_copy_only=False), return_inverse=True)
+    output = np.nan_to_num(ours["output_tokens"].to_pandas().to_numpy(np.float64))
+    return latency_ms(np.bincount(request, output), rng)[request]
 
 
 def benign_background(table: BackgroundTable, setting: Setting, days: int, seed: int) -> Simulated:

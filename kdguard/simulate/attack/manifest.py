@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from kdguard.distill.teachers.budget import Price, Spent
 from kdguard.distill.transcripts import folder as layout
 from kdguard.exchanges.schema import SCHEMA_VERSION
+from kdguard.simulate.attack.exact_readings import FILE as READINGS
 from kdguard.simulate.attack.plan import Plan
 from kdguard.simulate.attack.recipe import Recipe
 from kdguard.simulate.attack.tactics.transform import TACTICS
@@ -31,7 +32,7 @@ def manifest_of(
     teachers: Sequence[Mapping[str, Any]],
     tactics: str,
     stopped_by: str | None,
-    student: Mapping[str, Any] | None,
+    found: Mapping[str, Any],
     files: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything that ties log, transcripts, student and truth together.
@@ -44,15 +45,15 @@ def manifest_of(
         teachers: What is known about them, permission included; they are the student's parents.
         tactics: Tactics and strengths in one line.
         stopped_by: Limit that kept requests from being sent.
-        student: What its training recorded.
+        found: What the attack brought home: a `student` gets its parents.
         files: Digests of the log's files.
     """
-    found = layout.read_manifest(out)
+    sealed, student = layout.read_manifest(out), found.get("student")
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "attack",
-        "about": found.get("about", {}),
-        "versions": found.get("versions", {}),
+        "about": sealed.get("about", {}),
+        "versions": sealed.get("versions", {}),
         "recipe": recipe.model_dump(mode="json"),
         "recipe_digest": recipe.digest,
         "seed": recipe.seed,
@@ -69,9 +70,9 @@ def manifest_of(
         "spent": _spent(simulated.table(), plan, price_of(recipe)),
         "stopped_by": stopped_by,
         "counts": counts(simulated),
-        "student": None
-        if student is None
-        else {"parents": [_parent(one) for one in teachers]} | dict(student),
+        "student": None,
+        **found,
+        **({"student": {"parents": [_parent(one) for one in teachers]} | student} if student else {}),
         "files": dict(files) | _others(out),
     }
 
@@ -120,6 +121,11 @@ def _parent(teacher: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _others(out: Path) -> dict[str, str]:
-    """Digests of what the log does not hold: tokens, and weights."""
-    found = [out / layout.TOKENS_FILE, *sorted(out.glob("*/*.safetensors")), *sorted(out.glob("*/*.json"))]
+    """Digests of what the log does not hold: tokens, readings, and weights."""
+    found = [
+        out / layout.TOKENS_FILE,
+        out / READINGS,
+        *sorted(out.glob("*/*.safetensors")),
+        *sorted(out.glob("*/*.json")),
+    ]
     return {str(path.relative_to(out)): digest(path) for path in found if path.is_file()}

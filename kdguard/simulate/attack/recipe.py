@@ -18,8 +18,8 @@ from kdguard.simulate.attack.tables import Table
 class Recipe(Table):
     """A whole attack.
 
-    `student` belongs to language teachers and `classifier` to classifiers; the other is ignored by nobody: giving it
-    is an error.
+    `student` and `hidden_size` belong to language teachers, one of them at a time, and `classifier` to classifiers;
+    a table that has no place is refused.
     """
 
     name: str = Field(min_length=1)
@@ -34,6 +34,7 @@ class Recipe(Table):
     tactics: tuple[tables.TacticTable, ...] = ()
     student: tables.StudentTable | None = None
     classifier: tables.ClassifierTable | None = None
+    hidden_size: tables.HiddenSizeTable | None = None
     ownership: dict[str, Any] | None = None
 
     @property

@@ -89,28 +89,35 @@ def _values(table: TacticTable, recipe: Recipe, vocabulary: int | None) -> dict[
 def make_plan(recipe: Recipe, setting: Setting, tactics: Sequence[TrafficTransform]) -> Plan:
     """The plan of a recipe after its tactics."""
     count = recipe.budget.requests
-    chosen_later = recipe.prompts.selection != "given" or recipe.classifier is not None
+    makes_up_its_own = recipe.teacher.kind == "classifier" or recipe.hidden_size is not None
+    chosen_later = recipe.prompts.selection != "given" or makes_up_its_own
     prompts = (
         slots(count)
         if chosen_later
         else prompt_source(recipe, setting).draw(count, stream(recipe.seed, "prompts"))
-    )
-    logprobs = recipe.ask.top_logprobs
-    call = Call(
-        system=recipe.ask.system,
-        max_tokens=recipe.ask.max_tokens,
-        temperature=recipe.ask.temperature,
-        logprobs=None if logprobs is None else True,
-        top_logprobs=logprobs,
     )
     plan = draw_plan(
         setting,
         prompts,
         budget=Budget(count, recipe.budget.output_tokens),
         seed=recipe.seed,
-        call=call,
+        call=_call(recipe),
         technique=recipe.campaign.technique,
         days=recipe.campaign.days,
         turns=recipe.campaign.turns,
     )
     return apply(plan, tactics, recipe.seed)
+
+
+def _call(recipe: Recipe) -> Call:
+    """What is sent with every prompt; the readings of a hidden size know themselves what they need."""
+    if recipe.hidden_size is not None:
+        return Call(max_tokens=1, temperature=0.0, logprobs=True, top_logprobs=recipe.hidden_size.top)
+    ask = recipe.ask
+    return Call(
+        system=ask.system,
+        max_tokens=ask.max_tokens,
+        temperature=ask.temperature,
+        logprobs=None if ask.top_logprobs is None else True,
+        top_logprobs=ask.top_logprobs,
+    )

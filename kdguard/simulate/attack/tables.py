@@ -15,7 +15,20 @@ from kdguard.simulate.techniques import TECHNIQUES
 
 Positive = Field(gt=0)
 Task = Literal["arithmetic", "intents", "tools", "refusals", "facts"]
-Selection = Literal["given", "entropy", "margin", "least_confidence", "disagreement", "hard_samples"]
+Selection = Literal[
+    "given", "entropy", "margin", "least_confidence", "disagreement", "hard_samples", "self_instruct"
+]
+
+ClassifierAttack = Literal[
+    "knockoff_random",
+    "knockoff_adaptive",
+    "jacobian",
+    "label_only",
+    "active_entropy",
+    "active_k_centre",
+    "active_boundary",
+    "active_disagreement",
+]
 
 
 class Table(BaseModel):
@@ -25,7 +38,10 @@ class Table(BaseModel):
 
 
 class ToyTeacher(Table):
-    """A small model trained on the fly on a programmatic corpus."""
+    """A small model trained on the fly on a programmatic corpus.
+
+    `biased_logprobs`, here and for folders: log-probabilities show what `logit_bias` did.
+    """
 
     kind: Literal["toy"]
     world: str = "aurora"
@@ -34,6 +50,7 @@ class ToyTeacher(Table):
     examples: int = Field(default=400, gt=0)
     steps: int = Field(default=150, gt=0)
     vocabulary: int = Field(default=512, ge=320)
+    biased_logprobs: bool = False
     seed: int = 0
 
 
@@ -43,10 +60,15 @@ class FolderTeacher(Table):
     kind: Literal["folder"]
     path: Path
     device: str = "cpu"
+    biased_logprobs: bool = False
 
 
 class EndpointTeacherTable(Table):
-    """An OpenAI-compatible endpoint; beyond loopback it needs `owned` or `permission`."""
+    """An OpenAI-compatible endpoint; beyond loopback it needs `owned` or `permission`.
+
+    `keys_file` has one API key a line, dealt to the accounts in turn; without it `api_key_variable` names the
+    environment variable of one key for all. `tokenizer` is a folder with the teacher's tokenizer, where it is known.
+    """
 
     kind: Literal["endpoint"]
     url: str
@@ -54,7 +76,12 @@ class EndpointTeacherTable(Table):
     api_key_variable: str | None = None
     owned: str | None = None
     permission: str | None = None
+    keys_file: Path | None = None
+    tokenizer: Path | None = None
     concurrency: int = Field(default=8, gt=0)
+    requests_per_minute: float | None = Field(default=None, gt=0)
+    timeout_s: float = Field(default=60.0, gt=0)
+    retries: int = Field(default=5, ge=0)
 
     @model_validator(mode="after")
     def _permitted(self) -> EndpointTeacherTable:
@@ -92,12 +119,17 @@ class BudgetTable(Table):
 
 
 class PromptsTable(Table):
-    """What is asked, and how the next prompts are chosen."""
+    """What is asked, and how the next prompts are chosen.
+
+    With `writer = "teacher"` every second round asks the teacher for new tasks, and the round after it asks those:
+    `self_instruct` always does so, after examples of all tasks; `hard_samples` after the ones the student fails at.
+    """
 
     source: str = "in_domain"
     world: str | None = None
     tasks: tuple[Task, ...] | None = None
     selection: Selection = "given"
+    writer: Literal["rules", "teacher"] = "rules"
     rounds: int = Field(default=1, gt=0)
     candidates: int = Field(default=4, gt=0)
 
@@ -110,7 +142,21 @@ class PromptsTable(Table):
                 "prompts: 'rounds' above 1 and a 'selection' by the student belong together, got "
                 f"rounds = {self.rounds} and selection = '{self.selection}'"
             )
+        if self.writer == "teacher" and self.selection not in ("hard_samples", "self_instruct"):
+            raise AttackError(
+                "prompts.writer = 'teacher' belongs to the selections hard_samples and self_instruct, got "
+                f"'{self.selection}'"
+            )
+        if self.teacher_writes and self.rounds % 2 == 0:
+            raise AttackError(
+                f"prompts: where the teacher writes, rounds must be odd (tasks, new tasks, ...), got {self.rounds}"
+            )
         return self
+
+    @property
+    def teacher_writes(self) -> bool:
+        """Every second round asks for new tasks."""
+        return self.writer == "teacher" or self.selection == "self_instruct"
 
 
 class AskTable(Table):
@@ -167,7 +213,12 @@ class TacticTable(BaseModel):
 
 
 class StudentTable(Table):
-    """What is trained from the answers."""
+    """What is trained from the answers.
+
+    `objective` is `cross_entropy`, one that learns from log-probabilities, or `gad`, which needs text alone; `text` and
+    `soft` weigh the two parts of the latter ones, and `options` are those of the objective or procedure. `route` says
+    what of an answer is learnt: the answer behind its reasoning, the answer alone, or both as two tasks.
+    """
 
     shape: str = "micro"
     tokenizer: Literal["teacher", "own"] = "own"
@@ -177,6 +228,9 @@ class StudentTable(Table):
     length: int = Field(default=128, gt=1)
     learning_rate: float = Field(default=5e-3, gt=0)
     objective: str = "cross_entropy"
+    options: dict[str, Any] = {}
+    route: Literal["reasoning", "answer", "step_by_step"] = "reasoning"
+    rationale_weight: float = Field(default=1.0, ge=0)
     text: float = Field(default=0.5, ge=0)
     soft: float = Field(default=1.0, ge=0)
     temperature: float = Field(default=1.0, gt=0)
@@ -186,10 +240,20 @@ class StudentTable(Table):
     seed: int = 0
 
 
+class HiddenSizeTable(Table):
+    """Reading a teacher's hidden size: more prompts than the size, half as many tokens again."""
+
+    prompts: int = Field(default=48, ge=3)
+    tokens: int = Field(default=72, ge=4)
+    top: int = Field(default=20, ge=2, le=20)
+    bias: float = Field(default=40.0, gt=0, le=100)
+    least_gap: float = Field(default=4.0, gt=1)
+
+
 class ClassifierTable(Table):
     """The attack on a classifier."""
 
-    attack: Literal["knockoff_random", "knockoff_adaptive", "jacobian", "label_only"] = "knockoff_random"
+    attack: ClassifierAttack = "knockoff_random"
     epochs: int = Field(default=40, gt=0)
     hidden: int = Field(default=64, gt=0)
     seed: int = 0

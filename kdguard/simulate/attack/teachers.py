@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,11 +26,29 @@ class Built:
         teacher: Answers.
         about: For the manifest: kind, name, digest of the weights where these are at hand, permission.
         tokenizer: Its tokenizer, where it is known.
+        keyed: Makes the same teacher with a key of its own for each of some accounts, where there are several keys.
     """
 
     teacher: Teacher
     about: Mapping[str, Any]
     tokenizer: Any = None
+    keyed: Callable[[Sequence[str]], Teacher] | None = None
+
+    def asked_by(self, accounts: Sequence[str]) -> Teacher:
+        """The teacher as these accounts ask it."""
+        return self.teacher if self.keyed is None else self.keyed(accounts)
+
+
+@contextmanager
+def asked_by(accounts: Sequence[str], teachers: Sequence[Built]) -> Iterator[list[Teacher]]:
+    """Teachers as some accounts ask them; their connections are closed at the end."""
+    asked = [one.asked_by(accounts) for one in teachers]
+    try:
+        yield asked
+    finally:
+        for one in (*asked, *(built.teacher for built in teachers)):
+            if (close := getattr(one, "close", None)) is not None:
+                close()
 
 
 @dataclass(eq=False)
@@ -95,34 +115,58 @@ def _toy(table: tables.ToyTeacher, seed: int, cache: Path | None) -> Built:
         if cache is not None:
             save_model(model, tokenizer, cache)
     name = f"toy-{table.world}-{table.seed}"
-    return Built(LocalTeacher(model, tokenizer, name=name, seed=seed), _about(table, name, model), tokenizer)
+    teacher = LocalTeacher(model, tokenizer, name=name, seed=seed, logprobs_of=_told(table))
+    return Built(teacher, _about(table, name, model), tokenizer)
 
 
 def _folder(table: tables.FolderTeacher, seed: int) -> Built:
     from kdguard.distill.teachers.local import LocalTeacher
 
-    teacher = LocalTeacher.load(table.path, device=table.device, seed=seed)
+    teacher = LocalTeacher.load(table.path, device=table.device, seed=seed, logprobs_of=_told(table))
     return Built(teacher, _about(table, teacher.name, teacher.model), teacher.tokenizer)
 
 
 def _endpoint(table: tables.EndpointTeacherTable) -> Built:
+    from kdguard.distill.models import load_tokenizer
     from kdguard.distill.teachers.endpoint import EndpointTeacher
+    from kdguard.distill.teachers.pacing import Pace
 
     key = os.environ.get(table.api_key_variable, "") if table.api_key_variable else "none"
     if not key:
         raise AttackError(
             f"the environment variable '{table.api_key_variable}' must hold the API key; it is not set"
         )
-    teacher = EndpointTeacher(
-        table.url,
-        table.model,
-        api_key=key,
-        owned=table.owned,
-        permission=table.permission,
-        concurrency=table.concurrency,
-    )
+    keys = _keys(table.keys_file) if table.keys_file is not None else ()
+
+    def keyed(accounts: Sequence[str]) -> EndpointTeacher:
+        return EndpointTeacher(
+            table.url,
+            table.model,
+            api_key=key,
+            keys=dict(zip(accounts, cycle(keys), strict=False)),
+            owned=table.owned,
+            permission=table.permission,
+            concurrency=table.concurrency,
+            pace=Pace(requests_per_minute=table.requests_per_minute),
+            timeout_s=table.timeout_s,
+            retries=table.retries,
+        )
+
+    teacher = keyed(())
     about = {"kind": table.kind, "name": teacher.name, "permission": teacher.permission.record()}
-    return Built(teacher, about)
+    tokenizer = None if table.tokenizer is None else load_tokenizer(table.tokenizer)
+    return Built(teacher, about, tokenizer, keyed=keyed if keys else None)
+
+
+def _keys(path: Path) -> tuple[str, ...]:
+    """API keys, one a line."""
+    try:
+        found = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise AttackError(f"teacher.keys_file '{path}' cannot be read: {error}") from error
+    if not found:
+        raise AttackError(f"teacher.keys_file '{path}' must hold one API key a line; it holds none")
+    return found
 
 
 def _replay(table: tables.ReplayTeacherTable) -> Built:
@@ -146,6 +190,10 @@ def _classifier(table: tables.ClassifierTeacherTable) -> Built:
 
 
 LOCAL = "on this machine"
+
+
+def _told(table: tables.ToyTeacher | tables.FolderTeacher) -> Literal["biased", "model"]:
+    return "biased" if table.biased_logprobs else "model"
 
 
 def _about(table: tables.ToyTeacher | tables.FolderTeacher, name: str, model: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+from kdguard.distill.teachers.protocol import Answer
 from kdguard.errors import AttackError
-from kdguard.simulate.attack.classifier_run import _row
+from kdguard.simulate.attack.classifier_run import _told
 from kdguard.simulate.attack.recipe import recipe_from
 from kdguard.simulate.attack.run import run_attack
 from tests.simulate.attack.tiny_recipes import CLASSIFIER, changed
@@ -55,10 +57,13 @@ def test_an_interrupted_attack_on_a_classifier_goes_on(
 
 
 def test_what_is_not_told_is_shared_evenly() -> None:
-    told = _row("3", [{"label": "3", "prob": 0.55}])
+    answer = Answer(request_id="r", choice=0, model="m", response="3", label="3", label_probs=(("3", 0.55),))
+    told = _told(answer)
     assert told[3] == pytest.approx(0.55)
     assert told[0] == pytest.approx(0.05)
-    assert _row("3", None).tolist() == np.eye(10)[3].tolist()
+    assert _told(replace(answer, label_probs=None)).tolist() == np.eye(10)[3].tolist()
+    with pytest.raises(AttackError, match="answered request r with: broken"):
+        _told(replace(answer, label=None, error="broken"))
 
 
 def test_a_budget_too_small_for_the_attack_is_named(tmp_path: Path) -> None:

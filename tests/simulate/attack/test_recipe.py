@@ -22,7 +22,8 @@ def test_packaged_recipes_give_a_plan_within_their_budget(name: str) -> None:
 
 
 def test_there_are_recipes_of_every_kind() -> None:
-    assert {"text", "topk", "rationale", "classifier"} <= set(packaged_recipes())
+    kinds = {"text", "topk", "rationale", "adversarial", "classifier", "hidden_size"}
+    assert kinds <= set(packaged_recipes())
 
 
 def test_the_digest_is_of_the_meaning_not_of_the_layout() -> None:
@@ -56,6 +57,12 @@ def test_the_digest_is_of_the_meaning_not_of_the_layout() -> None:
         (TEXT.replace("strength = 0.5", "strength = 1.0"), "T12 at full strength cleans every answer"),
         (changed(TEXT, top_logprobs=""), "learns from log-probabilities"),
         (changed(TEXT, objective='objective = "gravity"'), "gravity"),
+        (changed(TEXT, objective='objective = "gkd"'), "'gkd' needs a teacher at hand"),
+        (changed(TEXT, objective='objective = "topk_tail_kl"\nroute = "answer"'), "'answer' learns from texts"),
+        (changed(TEXT, objective='objective = "gad"\noptions = { grup = 3 }'), "has no option grup; it has: group"),
+        (changed(TEXT, objective='objective = "uld_topk"\noptions = { x = 3 }'), "has no option x"),
+        (TEXT + '\n[prompts]\nselection = "self_instruct"\nrounds = 4', "rounds must be odd"),
+        (TEXT + '\n[prompts]\nselection = "entropy"\nrounds = 3\nwriter = "teacher"', "belongs to the selections"),
         (TEXT + '\n[classifier]\nattack = "jacobian"', "needs a teacher of kind 'classifier'"),
         (CLASSIFIER + '\n[student]\nsteps = 3', "no 'student'"),
         (CLASSIFIER + '\n[[tactics]]\ntactic = "T4"\nstrength = 1.0', "takes the tactics T1, T10, T13, T2 only"),
@@ -94,12 +101,12 @@ def test_a_white_box_objective_needs_ownership_and_another_command() -> None:
     with pytest.raises(OwnershipError, match="declaration of ownership"):
         recipe_from(inside)
     owned = '\n[ownership]\nteacher = "toy-aurora-0"\nowner = "us"\nowned = true'
-    with pytest.raises(AttackError, match="looks inside the teacher"):
+    with pytest.raises(AttackError, match="needs a teacher at hand"):
         recipe_from(inside + owned)
 
 
 def test_a_missing_recipe_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(AttackError, match="no recipe 'nowhere'; packaged are: classifier"):
+    with pytest.raises(AttackError, match="no recipe 'nowhere'; packaged are: adversarial, classifier"):
         load_recipe("nowhere")
     (tmp_path / "r.toml").write_text(TEXT, encoding="utf-8")
     assert load_recipe(tmp_path / "r.toml").name == "tiny"

@@ -16,8 +16,10 @@ from kdguard.distill.teachers.protocol import Answer, Ask
 from kdguard.distill.transcripts.reader import read_transcripts
 from kdguard.errors import AttackError
 from kdguard.exchanges.schema import EXCHANGES
+from kdguard.simulate.attack.learn import learn
 from kdguard.simulate.attack.recipe import recipe_from
 from kdguard.simulate.attack.run import Surroundings, run_attack
+from kdguard.simulate.attack.stage import make_plan, make_stage, make_tactics
 from kdguard.simulate.attack.tables import EndpointTeacherTable
 from kdguard.simulate.attack.teachers import Built, Routed, build_teacher, weights_digest
 from kdguard.simulate.write import digest
@@ -72,6 +74,8 @@ def test_no_column_alone_tells_attack_from_benign(run: tuple[Path, dict[str, Any
         assert set(log[log["is_attack"]][column]) <= set(log[~log["is_attack"]][column])
     for column in ("messages", "truncated", "content_missing"):
         assert log[column].isna().all()
+    for column in ("refused", "latency_ms"):
+        assert log[column].notna().all()
 
 
 def test_the_manifest_ties_everything(run: tuple[Path, dict[str, Any]]) -> None:
@@ -108,13 +112,14 @@ def test_the_log_is_a_transcript_with_its_tokens(run: tuple[Path, dict[str, Any]
     assert trace is not None
     assert trace.alternatives == 5
     assert manifest["spent"]["requests"] == 40
-    assert manifest["spent"]["output_tokens"] <= 40 * 12
+    assert manifest["spent"]["output_tokens"] <= 30 * 12 + 10 * 128  # cover traffic sends no limit of its own
 
 
 def test_the_log_scores(run: tuple[Path, dict[str, Any]]) -> None:
     out, _ = run
     command = ["score", str(out / "log.jsonl"), "--accounts", str(out / "accounts.csv"), "--json"]
     result = CliRunner().invoke(app, command)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code in (0, 1), result.output
     lines = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     scored = {line["subject"]["id"] for line in lines if line.get("subject", {}).get("kind") == "account"}
@@ -158,7 +163,7 @@ def test_interrupted_runs_go_on_and_end_with_the_same_bytes(
         found = build_teacher(*args, **more)
         return Built(Mortal(found.teacher, next(deaths)), found.about, found.tokenizer)
 
-    monkeypatch.setattr("kdguard.simulate.attack.run.build_teacher", built)
+    monkeypatch.setattr("kdguard.simulate.attack.language_run.build_teacher", built)
     recipe = recipe_from(TEXT + BACKGROUND)
     with pytest.raises(KeyboardInterrupt):
         run_attack(recipe, tmp_path / "out")
@@ -170,14 +175,98 @@ def test_interrupted_runs_go_on_and_end_with_the_same_bytes(
     assert again["files"]["log.jsonl"] == whole["files"]["log.jsonl"]
     for name in ("log.jsonl", "accounts.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (batched / name).read_bytes()
+    assert again["files"]["exchanges.parquet"] == whole["files"]["exchanges.parquet"]
+
+
+@pytest.mark.parametrize("step", ["write_log", "write_manifest"])
+def test_a_run_that_dies_at_the_end_ends_with_the_same_bytes(
+    run: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """By then the folder may hold a log with benign rows, from which nothing may be learnt."""
+    _, whole = run
+    recipe = recipe_from(TEXT + BACKGROUND)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"kdguard.simulate.attack.finish.{step}", _dies)
+        with pytest.raises(KeyboardInterrupt):
+            run_attack(recipe, tmp_path)
+    again = run_attack(recipe, tmp_path)
+    assert again["student"] == whole["student"]
+    assert again["files"] == whole["files"]
+
+
+def _dies(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_limit_on_money_stops_the_asking(tmp_path: Path) -> None:
-    text = changed(TEXT, requests="requests = 40\nmoney = 1e-4\noutput_price_per_million = 1.0")
+    text = changed(TEXT, requests="requests = 40\nmoney = 3e-4\noutput_price_per_million = 1.0")
     manifest = run_attack(recipe_from(changed(text, own_examples="own_examples = 0")), tmp_path)
     assert manifest["stopped_by"] == "money"
-    assert 0 < manifest["spent"]["money"] <= 1e-4
+    assert 0 < manifest["spent"]["money"] <= 3e-4
     assert manifest["counts"]["exchanges"] < 40
+
+
+@pytest.mark.parametrize(
+    ("selection", "rounds"), [("self_instruct", 5), ("hard_samples", 3)], ids=["self-instruct", "lion"]
+)
+def test_tasks_that_the_teacher_wrote_are_asked_in_the_next_round(
+    selection: str, rounds: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher here is one that has something to say: a new task for each meta-prompt."""
+
+    class Author:
+        name = "author"
+
+        def answer(self, asks: Sequence[Ask]) -> Iterator[Answer]:
+            for one in asks:
+                asked = one.prompt.startswith("Come up with one more task")
+                names = f"{one.request_id[:5]} {one.request_id[5:9]} {one.request_id[9:13]}"
+                text = f"{names} invented.\nMore." if asked else f"Yes, {one.prompt[:30]}"
+                yield Answer(request_id=one.request_id, choice=0, model="author", response=text)
+
+    def built(*args: Any, **more: Any) -> Built:
+        return Built(Author(), {"name": "author"}, build_teacher(*args, **more).tokenizer)
+
+    monkeypatch.setattr("kdguard.simulate.attack.language_run.build_teacher", built)
+    text = changed(TEXT, objective='objective = "cross_entropy"').replace("strength = 0.25", "strength = 0.0")
+    more = f'\n[prompts]\nselection = "{selection}"\nwriter = "teacher"\nrounds = {rounds}\n'
+    run_attack(recipe_from(text + more), tmp_path)
+    prompts = _table(tmp_path, "exchanges.parquet").sort_values(["time", "request_id"])["prompt"].tolist()
+    parts = [part.tolist() for part in np.array_split(prompts, rounds)]
+    assert all(one.startswith("Come up with one more task") for part in parts[1::2] for one in part)
+    assert all(one.endswith("invented.") for part in parts[2::2] for one in part)
+    assert not any("Come up" in one or "invented" in one for one in parts[0])
+    if selection == "self_instruct":
+        shown = [one for one in parts[3] if any(task in one for task in parts[2])]
+        assert shown, "tasks of one round are examples of the next"
+
+
+@pytest.mark.parametrize(
+    ("lines", "part"),
+    [
+        ('objective = "gad"\noptions = { group = 2, max_tokens = 8 }\nsoft = 0.5', "gad"),
+        ('objective = "topk_renormalised_kl"', "topk_renormalised_kl"),
+        ('objective = "ranking_listwise"', "ranking_listwise"),
+        ('objective = "uld_topk"', "uld_topk"),
+        ('objective = "cross_entropy"\nroute = "step_by_step"', "topk_tail_kl"),
+    ],
+)
+def test_every_black_box_objective_can_be_chosen(
+    run: tuple[Path, dict[str, Any]], tmp_path: Path, lines: str, part: str
+) -> None:
+    out, _ = run
+    recipe = recipe_from(changed(TEXT, objective=lines))
+    assert recipe.student is not None
+    setting = make_stage(recipe)
+    plan = make_plan(recipe, setting, make_tactics(recipe, setting))
+    tokenizer = load_tokenizer(out / "teacher")
+    learnt = learn(
+        read_transcripts(out), plan, recipe.student, teacher_tokenizer=tokenizer, folder=tmp_path / "c"
+    )
+    assert learnt.record["objective"]["objective"] == part
+    assert np.isfinite(learnt.record["loss"])
+    assert learnt.record["dose"]["teacher_tokens"] > 0
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("selection", ["entropy", "disagreement", "hard_samples"])

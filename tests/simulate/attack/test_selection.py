@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 import torch
@@ -12,7 +10,7 @@ from kdguard.errors import AttackError
 from kdguard.simulate.attack.selection.boundary_distance import boundary_distance
 from kdguard.simulate.attack.selection.disagreement import jensen_shannon
 from kdguard.simulate.attack.selection.embeddings import embed
-from kdguard.simulate.attack.selection.hard_samples import discriminate, hard_sample_loop, next_prompts
+from kdguard.simulate.attack.selection.hard_samples import discriminate, next_prompts
 from kdguard.simulate.attack.selection.k_centre import k_centre, radius
 from kdguard.simulate.attack.selection.relevance import cluster_middles, relevant_and_diverse
 from kdguard.simulate.attack.selection.uncertainty import SCORES, entropy, largest, least_confidence, margin
@@ -123,26 +121,6 @@ def test_boundary_distance_is_exact_for_a_linear_student() -> None:
         others = [k for k in range(3) if k != y]
         expected = min(float((logits[i, y] - logits[i, k]) / (weight[y] - weight[k]).norm()) for k in others)
         assert float(found[i]) == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_hard_sample_loop_moves_towards_what_the_student_fails_at() -> None:
-    """The teacher knows all letters; a student knows those it was asked. Hard ones must be asked more."""
-    known: set[str] = set()
-
-    def imitate(prompts: Sequence[str]) -> frozenset[str]:
-        known.update(prompt for prompt in prompts if prompt < "k")  # cannot learn late letters
-        return frozenset(known)
-
-    def referee(student: frozenset[str], prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        return np.ones(len(prompts)), np.array([float(prompt in student) for prompt in prompts])
-
-    start = [chr(ord("a") + i) for i in range(20)]
-    loop = hard_sample_loop(start, rounds=3, imitate=imitate, referee=referee, generate=list, ratio=0.9)
-    found = list(loop)
-    assert [one.number for one in found] == [0, 1, 2]
-    assert set(found[0].hard) == set(start[10:])
-    assert sum(prompt >= "k" for prompt in found[1].prompts) == 18
-    assert all(len(one.prompts) == 20 for one in found)
 
 
 def test_parting_and_refilling() -> None:

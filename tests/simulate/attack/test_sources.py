@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdguard.errors import AttackError
-from kdguard.simulate.attack.sources.evolved import Evolved, evolve, rouge_l, self_instruct
+from kdguard.simulate.attack.sources.evolved import Evolved, evolve, meta_prompt, novel, rouge_l
 from kdguard.simulate.attack.sources.in_domain import InDomain
 from kdguard.simulate.attack.sources.near_duplicates import NearDuplicates, one_edit
 from kdguard.simulate.attack.sources.persona import Personas
@@ -117,24 +116,27 @@ def test_rouge_l_agrees_with_dynamic_programming(one: list[str], other: list[str
     assert rouge_l(" ".join(one), " ".join(other)) == pytest.approx(expected)
 
 
-def test_self_instruct_drops_what_it_has_and_stops_when_the_model_has_no_more() -> None:
-    """The model repeats itself, fails and now and then says something new."""
-    asked: list[str] = []
+def test_meta_prompts_show_examples_and_ask_for_one_more() -> None:
+    pool = [f"Task of kind {i}." for i in range(9)]
+    text = meta_prompt(pool, np.random.default_rng(0), examples=3)
+    assert sum(one in text for one in pool) == 3
+    assert text.endswith("Task 4:")
+    assert meta_prompt(pool[:1], np.random.default_rng(0)).endswith("Task 2:")
 
-    def write(prompts: Sequence[str]) -> list[str]:
-        asked.extend(prompts)
-        return [
-            f"  Explain the colour of object {chr(97 + len(asked) % 3) * 3} {i % 2}"
-            for i in range(len(prompts))
-        ]
 
-    seeds = ["Name a fruit that floats in water.", "Translate good evening into Welsh."]
-    made = self_instruct(write, seeds, 5, np.random.default_rng(0), likeness=0.9)
-    assert 0 < len(made) <= 5
-    assert len(set(made)) == len(made)
-    assert len(asked) <= 15
-    assert all("Task 1:" in prompt and prompt.endswith(":") for prompt in asked)
-    assert self_instruct(lambda prompts: [""] * len(prompts), seeds, 5, np.random.default_rng(0)) == []
+def test_what_a_model_repeats_is_not_new() -> None:
+    pool = ["Name a fruit that floats in water."]
+    told = [
+        "  Translate good evening into Welsh.",
+        "",
+        "Name a fruit that floats on water",
+        "Translate good evening!",
+    ]
+    assert novel(told, pool) == ["Translate good evening into Welsh."]
+    assert novel(told, pool, likeness=0.8) == [
+        "Translate good evening into Welsh.",
+        "Translate good evening!",
+    ]
 
 
 def test_real_prompts_are_used_where_there_is_a_folder(data: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kdguard.errors import AttackError
+from kdguard.simulate.attack.classifiers.active import CHOICES, active
 from kdguard.simulate.attack.classifiers.digits import CLASSES, Digits
 from kdguard.simulate.attack.classifiers.jacobian import jacobian_augmentation
 from kdguard.simulate.attack.classifiers.knockoff import Loot, adaptive_knockoff, random_knockoff
@@ -47,6 +48,10 @@ def _jacobian(oracle: Oracle, data: Digits, training: Training, seed: int) -> Lo
     return jacobian_augmentation(oracle, data.pool[places], training, seed)
 
 
+def _active(choose: str) -> Attack:
+    return lambda oracle, data, training, seed: active(oracle, data.pool, training, seed, choose)
+
+
 ATTACKS: Mapping[str, Attack] = {
     "knockoff_random": lambda oracle, data, training, seed: random_knockoff(
         oracle, data.pool, training, seed
@@ -56,6 +61,7 @@ ATTACKS: Mapping[str, Attack] = {
     ),
     "jacobian": _jacobian,
     "label_only": lambda oracle, data, training, seed: label_only(oracle, data.pool, training, seed),
+    **{f"active_{name}": _active(name) for name in CHOICES},
 }
 """Attacks on the digits by name; `label_only` and any of them on an oracle that shows labels alone."""
 

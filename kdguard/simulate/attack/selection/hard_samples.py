@@ -1,4 +1,4 @@
-"""The adversarial loop of Lion: imitate the teacher, find what the student fails at, write more of that.
+"""Steps of the adversarial loop of Lion: imitate the teacher, find what the student fails at, write more of that.
 
 References:
     Jiang et al. (2023), Lion: adversarial distillation of proprietary large language models, arXiv 2305.12870.
@@ -6,16 +6,13 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import numpy as np
 
 from kdguard.errors import AttackError
 from kdguard.simulate.attack.selection.uncertainty import Floats, Ints
-
-Student = TypeVar("Student")
 
 
 @dataclass(frozen=True)
@@ -29,23 +26,6 @@ class Split:
 
     hard: Ints
     easy: Ints
-
-
-@dataclass(frozen=True)
-class Round(Generic[Student]):
-    """What one turn of the loop left behind.
-
-    Attributes:
-        number: From 0.
-        prompts: What was asked in this round.
-        student: The student after imitation.
-        hard: Prompts the student fails at.
-    """
-
-    number: int
-    prompts: tuple[str, ...]
-    student: Student
-    hard: tuple[str, ...]
 
 
 def discriminate(teacher: Floats, student: Floats, threshold: float) -> Split:
@@ -69,35 +49,3 @@ def next_prompts(hard: Sequence[str], easy: Sequence[str], count: int, ratio: fl
     wanted = count if not easy else 0 if not hard else round(count * ratio)
     from_hard = [hard[i % len(hard)] for i in range(wanted)]
     return from_hard + [easy[i % len(easy)] for i in range(count - wanted)]
-
-
-def hard_sample_loop(
-    prompts: Sequence[str],
-    *,
-    rounds: int,
-    imitate: Callable[[Sequence[str]], Student],
-    referee: Callable[[Student, Sequence[str]], tuple[Floats, Floats]],
-    generate: Callable[[Sequence[str]], Sequence[str]],
-    threshold: float = 0.5,
-    ratio: float = 0.5,
-) -> Iterator[Round[Student]]:
-    """Run the loop, one round at a time, so that the caller stops when the budget is spent.
-
-    Args:
-        prompts: What the first round asks.
-        rounds: At most this many.
-        imitate: Ask the teacher all prompts of a round and train a student on everything so far.
-        referee: Scores of the teacher's and of the student's answers to some prompts.
-        generate: Write one new prompt like each given one.
-        threshold: Smallest score gap that makes a prompt hard.
-        ratio: Share of new prompts written after hard ones.
-    """
-    current = tuple(prompts)
-    for number in range(rounds):
-        student = imitate(current)
-        teacher_scores, student_scores = referee(student, current)
-        split = discriminate(teacher_scores, student_scores, threshold)
-        hard = tuple(current[place] for place in split.hard.tolist())
-        yield Round(number, current, student, hard)
-        seeds = next_prompts(hard, [current[place] for place in split.easy.tolist()], len(current), ratio)
-        current = tuple(generate(seeds))

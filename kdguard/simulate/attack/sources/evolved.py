@@ -8,7 +8,7 @@ References:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,44 +63,22 @@ def evolve(task: str, rng: np.random.Generator, breadth: float = 0.25) -> str:
     return options[int(rng.integers(len(options)))].format(task=task, number=int(rng.integers(2, 9)))
 
 
-def self_instruct(
-    write: Callable[[Sequence[str]], Sequence[str]],
-    seeds: Sequence[str],
-    n: int,
-    rng: np.random.Generator,
-    *,
-    examples: int = 4,
-    likeness: float = 0.7,
-    tries: int = 3,
-) -> list[str]:
-    """New tasks that a model writes after examples, near duplicates left out.
-
-    Args:
-        write: Sends meta-prompts to a model and gives back one text each; empty where it failed.
-        seeds: First examples.
-        n: Tasks wanted.
-        rng: Chooses examples.
-        examples: Examples a meta-prompt.
-        likeness: ROUGE-L from which two tasks count as the same.
-        tries: Rounds of meta-prompts at most; fewer tasks than `n` come back where that is not enough.
-    """
-    pool, made = list(seeds), list[str]()
-    for _ in range(tries):
-        asked = [_meta_prompt(pool, examples, rng) for _ in range(n - len(made))]
-        for text in write(asked):
-            task = text.strip()
-            if task and len(made) < n and all(rouge_l(task, old) < likeness for old in pool):
-                pool.append(task)
-                made.append(task)
-        if len(made) == n:
-            break
-    return made
-
-
-def _meta_prompt(pool: Sequence[str], examples: int, rng: np.random.Generator) -> str:
+def meta_prompt(pool: Sequence[str], rng: np.random.Generator, examples: int = 4) -> str:
+    """A prompt that asks a model for one more task like some of a pool."""
     shown = rng.permutation(len(pool))[:examples].tolist()
     lines = [f"Task {i + 1}: {pool[place]}" for i, place in enumerate(shown)]
     return "\n".join(["Come up with one more task.", *lines, f"Task {len(lines) + 1}:"])
+
+
+def novel(texts: Sequence[str], pool: Sequence[str], likeness: float = 0.7) -> list[str]:
+    """Tasks among `texts` that are like none of the pool and none before, by ROUGE-L."""
+    known, found = list(pool), list[str]()
+    for text in texts:
+        task = text.strip()
+        if task and all(rouge_l(task, old) < likeness for old in known):
+            known.append(task)
+            found.append(task)
+    return found
 
 
 def rouge_l(one: str, other: str) -> float:

@@ -35,7 +35,7 @@ class CoverTraffic:
             raise AttackError(f"T3 needs a strength of at most {MOST} and a kind, got {self.strength}")
 
     def act(self, plan: Plan, rng: np.random.Generator) -> Plan:
-        """Requests with benign prompts near the times, from the accounts and clients of those there are."""
+        """Benign prompts, with a chat client's defaults, near the times and from the accounts of those there are."""
         plan = self._make_room(plan, rng)
         attack = int(plan.attack.sum())
         wanted = round(self.strength / (1 - self.strength) * attack) - (len(plan) - attack)
@@ -51,7 +51,10 @@ class CoverTraffic:
             time=added.calls.time + (rng.exponential(900, size=wanted) * 1e6).astype(np.int64),
             session=np.where(added.calls.session < 0, -1, plan.calls.session.max() + 1 + np.arange(wanted)),
             prompt=prompts,
+            system=nothing,
             tools=nothing,
+            temperature=np.full(wanted, np.nan),
+            max_tokens=unsent,
             logit_bias=nothing,
             logprobs=unsent,
             top_logprobs=unsent,
