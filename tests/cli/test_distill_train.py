@@ -33,7 +33,7 @@ checkpoint_every = 2
 tasks = ["intents"]
 examples = 5
 max_tokens = 4
-other_world = "cobalt"
+outside = []
 control_world = "basalt"
 """
 
@@ -74,7 +74,7 @@ def test_the_manifest_is_one_object_a_line(trained: Path) -> None:
 
 
 def test_evaluate_takes_a_run_or_a_folder(trained: Path, tmp_path: Path) -> None:
-    options = ["--task", "intents", "--examples", "4", "--max-tokens", "3", "--other-world", ""]
+    options = ["--task", "intents", "--examples", "4", "--max-tokens", "3", "--outside", "words"]
     teacher = ["--teacher", str(trained / "control"), "--price-per-hour", "2"]
     done = CliRunner().invoke(
         app, ["distill", "evaluate", str(trained), "--out", str(tmp_path), *teacher, *options, "--json"]
@@ -83,7 +83,8 @@ def test_evaluate_takes_a_run_or_a_folder(trained: Path, tmp_path: Path) -> None
     (line,) = [line for line in done.stdout.splitlines() if line]
     report = json.loads(line)
     assert report["agreement"]["in_distribution"]["student"]["top_1"] is not None
-    assert report["agreement"]["out_of_distribution"] is None
+    assert report["agreement"]["out_of_distribution"]["student"]["top_1"]["n"] <= 4
+    assert report["setting"]["outside"] == ["words"]
     assert report["dose"]["teacher_share"] == 0
     assert report["history"][-1]["step"] == 6
     assert report["efficiency"]["teacher"]["cost_per_1000_requests"]["together"] > 0

@@ -43,7 +43,7 @@ def evaluation(roles: tuple[str, ...] = ROLES) -> dict[str, Any]:
         "schema_version": 1,
         "kind": "student_evaluation",
         "versions": {"kdguard": "0.1.0", "torch": "2.13.0"},
-        "setting": {"world": "aurora", "other_world": None, "tasks": ["intents", "refusals"]},
+        "setting": {"world": "aurora", "outside": [], "tasks": ["intents", "refusals"]},
         "models": {role: {"name": f"<{role}>", "parameters": 47_000, "vocabulary": 640} for role in roles},
         "vocabulary": "overlap" if has_teacher else None,
         "agreement": {"in_distribution": agreement, "out_of_distribution": agreement},

@@ -23,10 +23,11 @@ def evaluate(
     teacher: Folder = None,
     control: Folder = None,
     world: Annotated[str, typer.Option(help="World of the prompts and of the truth about them.")] = "aurora",
-    other_world: Annotated[
-        str, typer.Option(help="World of prompts out of distribution; '' = none.")
-    ] = "basalt",
     task: Annotated[list[str] | None, typer.Option(help="Task to judge by; repeatable.")] = None,
+    outside: Annotated[
+        list[str] | None,
+        typer.Option(help="Task out of distribution, or words; repeatable. By default all others and words."),
+    ] = None,
     examples: Annotated[int, typer.Option(help="Prompts of each kind.", min=1)] = 60,
     max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.", min=1)] = 64,
     texts: Annotated[
@@ -55,8 +56,8 @@ def evaluate(
     models = [_judged(role, path, device) for role, path in named if path is not None]
     setting = Setting(
         world=world,
-        other_world=other_world or None,
         tasks=tuple(task or TASKS),
+        outside=tuple(outside) if outside else None,
         examples=examples,
         max_tokens=max_tokens,
         texts=tuple(path.read_text(encoding="utf-8") for path in texts or ()),

@@ -58,6 +58,8 @@ def label_in(example: Example, text: str) -> str | None:
     """
     said = without_reasoning(text)
     kinds = {check.kind for check in example.checks}
+    if not kinds:
+        return None
     if "label" in kinds:
         check = next(check for check in example.checks if check.kind == "label")
         named = set(_WORD.findall(said.lower())) & {check.value, *check.rivals}

@@ -12,6 +12,7 @@ from kdguard.distill.corpora.worlds import world_of
 from kdguard.distill.evaluate.agreement import agreement
 from kdguard.distill.evaluate.efficiency import efficiency
 from kdguard.distill.evaluate.judged import Answers, Judged, answers_of, items_for
+from kdguard.distill.evaluate.outside import WORDS, prompts_outside
 from kdguard.distill.evaluate.quality import answer_calibration, capability, perplexity, token_calibration
 from kdguard.distill.evaluate.readings import Reading, gaps, has_same_vocabulary, read
 from kdguard.distill.evaluate.refusals import refusals
@@ -24,6 +25,7 @@ SCHEMA_VERSION = 1
 SINGLE = 20
 """Prompts asked one at a time for latencies."""
 Say = Callable[[str, int, int], None]
+_PLAIN = ("world", "examples", "max_tokens", "seed", "price_per_hour")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +33,10 @@ class Setting:
     """On what models are judged.
 
     Attributes:
-        world: Of the prompts that are in distribution, and of the ground truth.
-        other_world: Of the prompts that are not; None = none.
-        tasks: Of both.
+        world: Of the prompts, and of the ground truth.
+        tasks: In distribution.
+        outside: Out of distribution: other tasks, or "words" for words without order. None = all tasks that are not in
+            `tasks`, and words; empty = none.
         examples: Prompts of each kind: in distribution, out of it, and about refusals.
         max_tokens: Most tokens of an answer.
         texts: Further texts whose perplexity is told.
@@ -42,8 +45,8 @@ class Setting:
     """
 
     world: str = "aurora"
-    other_world: str | None = "basalt"
     tasks: tuple[str, ...] = tuple(TASKS)
+    outside: tuple[str, ...] | None = None
     examples: int = 60
     max_tokens: int = 64
     texts: tuple[str, ...] = ()
@@ -52,14 +55,16 @@ class Setting:
 
     def record(self) -> dict[str, Any]:
         """As plain values; texts by their number."""
-        told = {
-            name: getattr(self, name) for name in ("world", "other_world", "examples", "max_tokens", "seed")
-        }
-        return told | {
-            "tasks": list(self.tasks),
-            "texts": len(self.texts),
-            "price_per_hour": self.price_per_hour,
-        }
+        told = {name: getattr(self, name) for name in _PLAIN}
+        tasks = {"tasks": list(self.tasks), "outside": list(self.tasks_outside)}
+        return told | tasks | {"texts": len(self.texts)}
+
+    @property
+    def tasks_outside(self) -> tuple[str, ...]:
+        """What is asked out of distribution."""
+        if self.outside is not None:
+            return self.outside
+        return (*(task for task in TASKS if task not in self.tasks), WORDS)
 
 
 @dataclass(eq=False)
@@ -75,10 +80,11 @@ class _Room:
     def prompts(self, which: str) -> list[Example]:
         """Prompts of the test split: `inside`, `outside` or `refusals`."""
         setting = self.setting
-        world = setting.other_world if which == "outside" else setting.world
+        if which == "outside":
+            return prompts_outside(setting.world, setting.tasks_outside, setting.examples, setting.seed)
         kinds = ("refusals",) if which == "refusals" else setting.tasks
         return examples(
-            world_of(world or setting.world), setting.examples, seed=setting.seed, split="test", kinds=kinds
+            world_of(setting.world), setting.examples, seed=setting.seed, split="test", kinds=kinds
         )
 
     def answer(self, role: str, which: str) -> Answers:
@@ -126,7 +132,7 @@ def evaluate(
         "vocabulary": _vocabulary(by_role),
         "agreement": {
             "in_distribution": inside,
-            "out_of_distribution": _agreement(room, "outside") if setting.other_world else None,
+            "out_of_distribution": _agreement(room, "outside") if setting.tasks_outside else None,
         },
         "perplexity": _perplexity(room),
         "capability": {

@@ -44,8 +44,8 @@ def setting_of(table: EvaluationTable) -> Setting:
     """The setting that a table describes."""
     return Setting(
         world=table.world,
-        other_world=table.other_world,
         tasks=table.tasks,
+        outside=table.outside,
         examples=table.examples,
         max_tokens=table.max_tokens,
         texts=tuple(path.read_text(encoding="utf-8") for path in table.texts),

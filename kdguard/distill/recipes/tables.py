@@ -175,8 +175,8 @@ class EvaluationTable(Table):
     """On what the student is judged; see `kdguard distill evaluate`."""
 
     world: str = "aurora"
-    other_world: str | None = "basalt"
     tasks: tuple[Task, ...] = TASKS
+    outside: tuple[Task | Literal["words"], ...] | None = None
     examples: int = Field(default=60, gt=0)
     max_tokens: int = Field(default=64, gt=0)
     texts: tuple[Path, ...] = ()

@@ -48,7 +48,7 @@ def test_the_report_is_json_and_complete(report: dict[str, Any]) -> None:
 
 
 def test_alone_a_student_is_judged_by_itself() -> None:
-    found = evaluate([judged("student")], replace(SETTING, other_world=None, texts=()))
+    found = evaluate([judged("student")], replace(SETTING, outside=(), texts=()))
     assert found["agreement"] == {"in_distribution": None, "out_of_distribution": None}
     assert found["queries_per_point"] is None
     assert found["vocabulary"] is None
@@ -66,5 +66,7 @@ def test_roles_must_be_clear() -> None:
         evaluate([judged("teacher")], SETTING)
     with pytest.raises(InputError, match="one student, and at most one teacher"):
         evaluate([judged("student"), judged("student")], SETTING)
+    with pytest.raises(InputError, match="a corpus needs tasks out of"):
+        evaluate([judged("student"), judged("teacher")], replace(SETTING, outside=("poems",)))
     with pytest.raises(InputError, match="no teacher world 'dolomite'"):
         evaluate([judged("student")], replace(SETTING, world="dolomite"))

@@ -17,6 +17,7 @@ from kdguard.distill.evaluate.efficiency import efficiency
 from kdguard.distill.evaluate.evaluate import right_answers
 from kdguard.distill.evaluate.intervals import difference, rate, ratio
 from kdguard.distill.evaluate.judged import Answers, answers_of, items_for
+from kdguard.distill.evaluate.outside import prompts_outside, word_prompts
 from kdguard.distill.evaluate.quality import calibration, capability, perplexity
 from kdguard.distill.evaluate.readings import Gap, Reading, gaps, read
 from kdguard.distill.evaluate.refusals import refusals, topic_of
@@ -197,3 +198,14 @@ def test_costs_follow_the_clock() -> None:
     assert found["cost_per_1000_requests"] == {"together": 200.0, "one_at_a_time": 1000.0}
     assert found["peak_process_bytes"] > 1 << 20
     assert math.isfinite(found["tokens_per_s"])
+
+
+def test_prompts_outside_are_of_other_tasks_and_of_no_task() -> None:
+    found = prompts_outside("aurora", ("tools", "facts", "words"), 30, 0)
+    kinds = [one.kind for one in found]
+    assert kinds.count("words") == 10
+    assert set(kinds) == {"tools", "facts", "words"}
+    assert len({one.prompt for one in found if one.kind == "words"}) == 10
+    assert label_in(found[-1], "whatever") is None
+    assert [one.kind for one in prompts_outside("aurora", ("words",), 4, 0)] == ["words"] * 4
+    assert word_prompts(3, 0) == word_prompts(5, 0)[:3]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kdguard.distill.recipes.recipe import Recipe, load_recipe, packaged_recipes, recipe_from
-from kdguard.distill.recipes.run import train_recipe
+from kdguard.distill.recipes.run import Listener, train_recipe
+from kdguard.distill.students.fleet import Report
 from kdguard.errors import InputError, OwnershipError, TrainingError
 from tests.distill.recipes.tiny import ASKED, CORPUS, OWNED, STUDENT, objective, read, tiny
 
@@ -132,3 +133,26 @@ def test_teachers_of_another_tokenizer_are_refused_where_tokens_are_compared(
     recipe = read(tiny("forward_kl", rest=STUDENT.replace('kind = "teacher"', "vocabulary = 350")), base)
     with pytest.raises(TrainingError, match=r"another tokenizer: set tokenizer.kind = 'teacher', or choose"):
         train_recipe(recipe, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["topk_tail_kl", "forward_kl"], ids=["fleet", "loop"])
+def test_an_interrupted_run_ends_with_the_same_bytes(name: str, base: Path, tmp_path: Path) -> None:
+    data = TOPK if name == "topk_tail_kl" else CORPUS
+    recipe = read(tiny(name, data=data), base)
+    whole = train_recipe(recipe, tmp_path / "whole")
+
+    def stop(who: str, report: Report) -> None:
+        if report.step == 4:  # behind the checkpoint of step 2, before that of step 4
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_recipe(recipe, tmp_path / "cut", Listener(report=stop))
+    assert not (tmp_path / "cut" / "manifest.json").exists()
+    steps: list[int] = []
+    resumed = train_recipe(
+        recipe, tmp_path / "cut", Listener(report=lambda who, told: steps.append(told.step))
+    )
+    assert steps == [4]
+    assert resumed["student"]["digest"] == whole["student"]["digest"]
+    assert resumed["dose"] == whole["dose"]
+    assert resumed["history"] == whole["history"]
