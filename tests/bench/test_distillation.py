@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from tests.bench.fleets import results as fleets
 from tests.bench.storage import distributions, sizes, top
 
 
-def test_the_experiment_tells_storage_every_kind_and_every_claim() -> None:
-    lines = list(experiment(replace(SMALL, teacher_steps=30, prompts=40, tokens=1_500, heldout=10)))
+def test_the_experiment_tells_storage_every_kind_and_every_claim(tmp_path: Path) -> None:
+    setting = replace(SMALL, teacher_steps=30, prompts=40, tokens=1_500, heldout=10)
+    lines = list(experiment(setting, tmp_path))
+    assert list(experiment(setting, tmp_path)) == lines  # from what is kept
     assert [line["kinds"].keys() for line in lines[:2]] == [{"top_ids"}, {"sampled"}]
     kinds = [line for line in lines if line.get("bench") == "distillation"]
     assert [line["control"] for line in kinds] == [False] * 4 + [True] * 3

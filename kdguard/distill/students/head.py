@@ -165,7 +165,10 @@ def _sweep(
         slope = gradient(torch.bmm(piece, head.mT), targets.part(start, stop))
         steep = slope.logits.to(hidden.dtype)
         to_hidden.append(torch.bmm(steep, head))
-        to_head += torch.bmm(steep.mT, piece)
+        if to_head.dtype == piece.dtype:
+            to_head.baddbmm_(steep.mT, piece)
+        else:
+            to_head += torch.bmm(steep.mT, piece)
         slopes.append(slope._replace(logits=slope.text))  # the chunk's logits are let go
     text = torch.stack([slope.text for slope in slopes]).sum(0)
     soft = torch.stack([slope.soft for slope in slopes]).sum(0)

@@ -97,6 +97,6 @@ def _attention(joint: Tensor, cosine: Tensor, sine: Tensor, shape: Shape, layout
     """Attention of (b, t, (h + 2k)·w) joint projections; gives (b, t, h·w)."""
     turned = shape.heads + shape.kv_heads
     split = joint.view(*joint.shape[:2], turned + shape.kv_heads, shape.head_width)
-    pair = rotate(split[:, :, :turned], cosine, sine)
-    queries, keys = torch.split(pair, [shape.heads, shape.kv_heads], dim=2)
-    return attend(queries, keys, split[:, :, turned:], layout)
+    pair, values = torch.split(split, [turned, shape.kv_heads], dim=2)
+    queries, keys = torch.split(rotate(pair, cosine, sine), [shape.heads, shape.kv_heads], dim=2)
+    return attend(queries, keys, values, layout)

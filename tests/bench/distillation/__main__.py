@@ -2,7 +2,7 @@
 
 `python -m tests.bench.distillation` trains two teachers from nothing, asks one of them as a customer would, and trains
 students from its answers by whole distributions, top-20 with tail, sampled soft labels and text alone, beside controls
-that never saw an answer of it; all at equal supervised tokens, five seeds each. Held-out: fresh prompts of the test
+that never saw an answer of it; all at equal supervised tokens, four seeds each. Held-out: fresh prompts of the test
 split. Intervals are 95 % over seeds.
 """
 
@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -26,12 +28,16 @@ def main() -> None:
     )
     parser.add_argument("--draws", type=int, help="draws a position of the sampled soft labels")
     parser.add_argument("--tokens", type=int, help="supervised tokens of every student")
+    parser.add_argument(
+        "--folder", type=Path, help="keeps what is done: stopped and called again, it goes on"
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     setting = SMALL if given.small else FULL
     told = {name: value for name in ("draws", "tokens") if (value := getattr(given, name)) is not None}
-    for line in experiment(replace(setting, **told)):
-        print(json.dumps(line), flush=True)
+    with tempfile.TemporaryDirectory() as fresh:
+        for line in experiment(replace(setting, **told), given.folder or Path(fresh)):
+            print(json.dumps(line), flush=True)
 
 
 if __name__ == "__main__":

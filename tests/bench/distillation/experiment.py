@@ -2,64 +2,104 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kdguard.distill.corpora.corpus import examples
 from kdguard.distill.corpora.worlds import world_of
+from kdguard.distill.students.data import Document
 from kdguard.distill.students.documents import documents_of_transcripts
 from kdguard.distill.transcripts.reader import read_transcripts
-from kdguard.distill.transcripts.sizes import Sizes, measure
+from kdguard.distill.transcripts.sizes import measure
 from tests.bench.distillation.judge import Nearness, mean_interval, nearness
-from tests.bench.distillation.material import OTHER, TEACHER, answers, ask, documents_of, draw, train_teachers
+from tests.bench.distillation.material import (
+    OTHER,
+    TEACHER,
+    Teachers,
+    answers,
+    ask,
+    documents_of,
+    draw,
+    train_teachers,
+)
 from tests.bench.distillation.setting import Setting
-from tests.bench.distillation.students import SOFT, TEXT, Kind, train_kinds
+from tests.bench.distillation.students import SOFT, TEXT, Kind, train_kind
 
 Nearnesses = Mapping[str, Sequence[Nearness]]
 
 
-def experiment(setting: Setting) -> Iterator[dict[str, Any]]:
-    """Lines on storage, on every kind of model, and on the claims."""
-    teachers = train_teachers(setting)
+def experiment(setting: Setting, folder: Path) -> Iterator[dict[str, Any]]:
+    """Lines on storage, on every kind of model, and on the claims.
+
+    Args:
+        setting: How large.
+        folder: Keeps what is done, so that an experiment that was stopped goes on; one setting a folder.
+    """
+    teachers = train_teachers(setting, folder / "teachers")
     prompts = examples(world_of(TEACHER), setting.prompts, seed=2)
+    told = ask(teachers, TEACHER, prompts, folder / "topk")
+    entropy = draw(told, teachers, TEACHER, folder / "sampled", setting.draws)
+    for part in ("topk", "sampled"):
+        yield {"bench": "storage", "vocab": teachers.vocab, "entropy_nats": round(entropy, 2)} | measure(
+            folder / part
+        ).told()
+    rival = ask(teachers, OTHER, prompts, folder / "other")
     unseen = examples(world_of(TEACHER), setting.heldout, seed=3, split="test")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        told = ask(teachers, TEACHER, prompts, folder / "topk")
-        entropy = draw(told, teachers, TEACHER, folder / "sampled", setting.draws)
-        drawn = read_transcripts(folder / "sampled")
-        rival = ask(teachers, OTHER, prompts, folder / "other")
-        heldout = answers(ask(teachers, TEACHER, unseen, folder / "heldout"), teachers)
-        for part in ("topk", "sampled"):
-            yield _storage(measure(folder / part), teachers.vocab, entropy)
-    exact = answers(told, teachers)
-    others = answers(rival, teachers)
-    sampled = documents_of_transcripts(drawn, teachers.tokenizer, soft="sampled")
-    own = documents_of(prompts, teachers.tokenizer)
-    kinds = [
-        Kind("dense", exact, SOFT, dense=True),
-        Kind("top-20 and tail", exact, SOFT),
-        Kind("sampled", sampled, SOFT),
-        Kind("text", exact, TEXT),
-        Kind("control: same prompts, answers of no teacher", own, TEXT, is_control=True),
-        Kind("control: other teacher, text", others, TEXT, is_control=True),
-        Kind("control: other teacher, top-20", others, SOFT, is_control=True),
-    ]
-    shape = setting.student_shape(teachers.vocab)
-    trained = train_kinds(kinds, setting, teachers)
-    found = {
-        name: [nearness(weights, shape, teachers, heldout) for weights in seeds]
-        for name, seeds in trained.items()
-    }
+    heldout = answers(ask(teachers, TEACHER, unseen, folder / "heldout"), teachers)
+    sampled = documents_of_transcripts(
+        read_transcripts(folder / "sampled"), teachers.tokenizer, soft="sampled"
+    )
+    kinds = kinds_of(
+        answers(told, teachers), sampled, documents_of(prompts, teachers.tokenizer), answers(rival, teachers)
+    )
+    found: dict[str, list[Nearness]] = {}
     for kind in kinds:
+        found[kind.name] = _kept(
+            folder / f"{kind.name}.json", lambda kind=kind: judged(kind, setting, teachers, heldout)
+        )
         yield _row(kind, found[kind.name])
     yield from claims(kinds, found)
 
 
-def _storage(sizes: Sizes, vocab: int, entropy: float) -> dict[str, Any]:
-    return {"bench": "storage", "vocab": vocab, "entropy_nats": round(entropy, 2)} | sizes.told()
+def kinds_of(
+    exact: Sequence[Document],
+    sampled: Sequence[Document],
+    own: Sequence[Document],
+    others: Sequence[Document],
+) -> list[Kind]:
+    """Students by four routes and three kinds of control.
+
+    Args:
+        exact: Answers of the teacher with top-20 soft targets.
+        sampled: The same with sampled soft labels.
+        own: Answers of the world itself to the same prompts.
+        others: Answers of the other teacher to them.
+    """
+    return [
+        Kind("dense", exact, SOFT, dense=True),
+        Kind("top-20 and tail", exact, SOFT),
+        Kind("sampled", sampled, SOFT),
+        Kind("text", exact, TEXT),
+        Kind("control, same prompts, answers of no teacher", own, TEXT, is_control=True),
+        Kind("control, other teacher, text", others, TEXT, is_control=True),
+        Kind("control, other teacher, top-20", others, SOFT, is_control=True),
+    ]
+
+
+def judged(kind: Kind, setting: Setting, teachers: Teachers, heldout: Sequence[Document]) -> list[Nearness]:
+    """Train one kind, all seeds, and compare with the teacher."""
+    shape = setting.student_shape(teachers.vocab)
+    return [nearness(weights, shape, teachers, heldout) for weights in train_kind(kind, setting, teachers)]
+
+
+def _kept(path: Path, make: Callable[[], list[Nearness]]) -> list[Nearness]:
+    """What an earlier run found, or what `make` finds now."""
+    if not path.exists():
+        path.write_text(json.dumps([asdict(one) for one in make()]))
+    return [Nearness(**one) for one in json.loads(path.read_text())]
 
 
 def _row(kind: Kind, found: Sequence[Nearness]) -> dict[str, Any]:

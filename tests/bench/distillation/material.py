@@ -55,8 +55,8 @@ class Teachers:
         return self.fleet.model(name, **special_ids(self.tokenizer))
 
 
-def train_teachers(setting: Setting) -> Teachers:
-    """Train both teachers from nothing on the answers of their worlds."""
+def train_teachers(setting: Setting, folder: Path) -> Teachers:
+    """Train both teachers from nothing on the answers of their worlds, or go on where an earlier run stopped."""
     shown = {name: examples(world_of(name), setting.examples, seed=1) for name in (TEACHER, OTHER)}
     texts = [text for found in shown.values() for one in found for text in (one.prompt, one.response)]
     tokenizer = train_tokenizer(texts, setting.vocab, context=setting.context)
@@ -64,8 +64,9 @@ def train_teachers(setting: Setting) -> Teachers:
         Slot(name=name, seed=at, data=pack(documents_of(found, tokenizer), setting.context))
         for at, (name, found) in enumerate(shown.items())
     ]
-    plan = Plan(steps=setting.teacher_steps, rows=setting.rows)
-    return Teachers(tokenizer, train_fleet(setting.teacher_shape(fitted_vocab(tokenizer)), slots, plan))
+    plan = Plan(steps=setting.teacher_steps, rows=setting.rows, checkpoint_every=50)
+    shape = setting.teacher_shape(fitted_vocab(tokenizer))
+    return Teachers(tokenizer, train_fleet(shape, slots, plan, folder=folder))
 
 
 def documents_of(found: Sequence[Example], tokenizer: Any) -> list[Document]:
@@ -74,7 +75,10 @@ def documents_of(found: Sequence[Example], tokenizer: Any) -> list[Document]:
 
 
 def ask(teachers: Teachers, name: str, found: Sequence[Example], folder: Path) -> Transcripts:
-    """Ask one teacher at temperature 1, as a customer would, and keep what an API tells: text and top-20."""
+    """Ask one teacher at temperature 1, as a customer would, and keep what an API tells: text and top-20.
+
+    What an earlier run has asked is not asked again.
+    """
     teacher = LocalTeacher(teachers.model(name), teachers.tokenizer, name=name, rows=32)
     asks = [
         Ask(request_id=f"{at:06d}", prompt=one.prompt, top_logprobs=TOP, max_tokens=ANSWER_TOKENS, seed=at)
@@ -92,27 +96,34 @@ def answers(told: Transcripts, teachers: Teachers) -> list[Document]:
     return [document for document in made if document.soft is not None]
 
 
-@torch.no_grad()
 def draw(told: Transcripts, teachers: Teachers, name: str, folder: Path, draws: int) -> float:
     """Write the same answers with the sampled soft labels that a teacher's owner can keep.
 
     Returns:
         Mean entropy of the teacher at their tokens, nats.
     """
-    model, rng = teachers.model(name), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     documents = documents_of_transcripts(told, teachers.tokenizer, soft="topk")
     rows = {(row["request_id"], row["choice"]): row for row in told.exchanges.to_pylist()}
-    entropies = []
+    entropies, model = [], teachers.model(name)
     with TranscriptWriter(folder) as writer:
         for (request_id, choice, trace), document in zip(told.tokens, documents, strict=True):
             if document.soft_at is None:
                 continue
-            before = torch.from_numpy(document.soft_at - 1).long()
-            logits = model(torch.from_numpy(document.tokens[None]).long()).logits[0, before]
-            logprobs = logits.double().log_softmax(-1).numpy()
+            logprobs = _logprobs(model, document)
             entropies.append(-(np.exp(logprobs) * logprobs).sum(1))
             ids, counts = draw_soft_labels(logprobs, draws, rng)
             kept = replace(trace, top_ids=ids, sampled_counts=counts, top_logprobs=None, tail_mass=None)
-            writer.append_rows([rows[request_id, choice]], [kept])
+            if not writer.is_sealed:
+                writer.append_rows([rows[request_id, choice]], [kept])
         writer.seal()
     return float(np.concatenate(entropies).mean())
+
+
+@torch.no_grad()
+def _logprobs(model: Any, document: Document) -> Any:
+    """The teacher's log-probabilities (t, v) where a document has soft targets."""
+    assert document.soft_at is not None
+    before = torch.from_numpy(document.soft_at - 1).long()
+    logits = model(torch.from_numpy(document.tokens[None]).long()).logits[0, before]
+    return logits.double().log_softmax(-1).numpy()

@@ -30,13 +30,13 @@ class Setting:
     context: int = 128
     teacher_width: int = 96
     student_width: int = 64
-    teacher_steps: int = 250
+    teacher_steps: int = 200
     examples: int = 5_000
     prompts: int = 2_500
     tokens: int = 60_000
     rows: int = 16
     heldout: int = 200
-    seeds: int = 5
+    seeds: int = 4
     draws: int = 50
 
     def teacher_shape(self, vocab: int) -> Shape:
