@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +59,22 @@ class Decoys:
             return f"decoy keys score with mean {self.z_mean:+.2f} and spread {self.z_sd:.2f} in place of 0 and 1"
         return None
 
+    @classmethod
+    def of(cls, others: Floats, own: float) -> Self:
+        """From the decoys' z, shape (M,), and the key's own; ties count against us."""
+        # equal totals may differ in the last digit
+        hits = int((others >= own - 1e-9 * (1 + abs(own))).sum())
+        return cls(
+            count=len(others),
+            p_value=(1 + hits) / (len(others) + 1),
+            z_mean=float(others.mean()),
+            z_sd=float(others.std()),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As part of a line of `--json`."""
+        return asdict(self) | {"distrust": self.distrust}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detection:
@@ -100,6 +115,11 @@ class Detection:
     def p_floor(self) -> float:
         """Least p that could have come out: no exact tail has one."""
         return 0.0 if self.log10_p is not None or self.decoys is None else 1 / (self.decoys.count + 1)
+
+    @property
+    def left_out(self) -> str:
+        """What does not count, for a person."""
+        return f"; {self.repeated} repeated and {self.copied} copied from prompts left out"
 
     @property
     def guarantee(self) -> Guarantee:
@@ -153,15 +173,7 @@ class Detection:
             "p_value": self.p_value,
             "log10_p": self.log10_p,
             "p_floor": self.p_floor,
-            "decoys": None
-            if decoys is None
-            else {
-                "count": decoys.count,
-                "p_value": decoys.p_value,
-                "z_mean": decoys.z_mean,
-                "z_sd": decoys.z_sd,
-                "distrust": decoys.distrust,
-            },
+            "decoys": None if decoys is None else decoys.to_json(),
             "committed": self.committed,
             "guarantee": self.guarantee.value,
             "summary": self.summary,
@@ -263,14 +275,4 @@ def parameters_digest(scheme: Scheme) -> str:
 
 def _ask_decoys(null: Null, keys: npt.NDArray[np.uint64], z: Floats) -> list[Decoys]:
     others = null.z(null.totals(keys))
-    # a tie counts against us; equal totals may differ in the last digit
-    at_least = (others >= z - 1e-9 * (1 + np.abs(z))).sum(axis=0)
-    return [
-        Decoys(
-            count=len(keys),
-            p_value=(1 + int(hits)) / (len(keys) + 1),
-            z_mean=float(column.mean()),
-            z_sd=float(column.std()) if len(keys) > 1 else math.nan,
-        )
-        for hits, column in zip(at_least, others.T, strict=True)
-    ]
+    return [Decoys.of(column, float(own)) for column, own in zip(others.T, z, strict=True)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import typer
 
 from kdguard.cli.watermark.detect import detect
+from kdguard.cli.watermark.radioactivity import radioactivity
 
 app = typer.Typer(help="Find watermarks in text, and in models that learnt from it.", no_args_is_help=True)
 app.command("detect")(detect)
+app.command("radioactivity")(radioactivity)
 
 
 @app.callback()

@@ -11,22 +11,24 @@ import typer
 
 if TYPE_CHECKING:
     from kdguard.detectors.watermark.detect import Detection
+    from kdguard.detectors.watermark.radioactivity.contrast import Radioactivity
     from kdguard.evidence import Abstention
 
 
-def tell(found: Sequence[Detection | Abstention], *, alpha: float, as_json: bool) -> bool:
+def tell(found: Sequence[Detection | Radioactivity | Abstention], *, alpha: float, as_json: bool) -> bool:
     """Print detections and abstentions; whether any mark is detected, at `alpha` over all subjects together."""
-    from kdguard.detectors.watermark.detect import MEANING, NO_EVIDENCE, Detection
+    from kdguard.detectors.watermark.detect import MEANING, NO_EVIDENCE
+    from kdguard.evidence import Abstention
     from kdguard.stats.multiplicity import holm
 
-    detections = [one for one in found if isinstance(one, Detection)]
+    detections = [one for one in found if not isinstance(one, Abstention)]
     adjusted = holm([one.p_value for one in detections]).tolist() if detections else []
     p_adjusted = dict(zip((one.subject for one in detections), adjusted, strict=True))
     for one in found:
         if as_json:
             line = _line(one, p_adjusted.get(one.subject), alpha)
             typer.echo(orjson.dumps(line).decode())
-        elif isinstance(one, Detection):
+        elif not isinstance(one, Abstention):
             verdict = "mark detected" if p_adjusted[one.subject] <= alpha else f"not detected: {NO_EVIDENCE}"
             typer.echo(f"{one.subject}: {verdict} ({one.guarantee.value})\n  {_counts(one, alpha)}")
         else:
@@ -46,7 +48,9 @@ def tell(found: Sequence[Detection | Abstention], *, alpha: float, as_json: bool
     return bool(hits)
 
 
-def _line(one: Detection | Abstention, p_adjusted: float | None, alpha: float) -> dict[str, Any]:
+def _line(
+    one: Detection | Radioactivity | Abstention, p_adjusted: float | None, alpha: float
+) -> dict[str, Any]:
     from kdguard.evidence import Abstention
 
     if isinstance(one, Abstention):
@@ -56,8 +60,7 @@ def _line(one: Detection | Abstention, p_adjusted: float | None, alpha: float) -
     return {"decision": decision, "p_adjusted": p_adjusted, "alpha": alpha} | one.to_json()
 
 
-def _counts(one: Detection, alpha: float) -> str:
+def _counts(one: Detection | Radioactivity, alpha: float) -> str:
     told = one.summary.partition(". H0")[0]
-    left_out = f"{one.repeated} repeated and {one.copied} copied from prompts left out"
     floor = f"; no p below {one.p_floor:.1g} is possible with so few decoys" if one.p_floor > alpha else ""
-    return f"{told}; {left_out}{floor}"
+    return f"{told}{one.left_out}{floor}"

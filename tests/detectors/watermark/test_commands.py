@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from kdguard.cli import app
 from kdguard.errors import InputError
 from tests.detectors.watermark.golden import GOLDENS
+from tests.detectors.watermark.radioactivity.bigrams import KEY, taught, write
 
 GOLDEN = GOLDENS["key42-cw4"]
 
@@ -189,3 +190,44 @@ def test_keys_are_asked_for_and_kept_private(table: Path, tmp_path: Path) -> Non
     with pytest.raises(InputError, match="whole numbers") as caught:
         _run("detect", table, "--scheme", "gumbel-philox", "--key-file", bad)
     assert "seven" not in str(caught.value)
+
+
+def test_radioactivity_tells_suspects_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    mark, key = tmp_path / "mark.json", tmp_path / "key"
+    mark.write_text(json.dumps({"scheme": "green-siphash", "width": 1, "gamma": 0.25}))
+    key.write_text(" ".join(str(word) for word in KEY.words.tolist()))
+    key.chmod(0o600)
+    suspects, clean_text = tmp_path / "suspects.jsonl", tmp_path / "clean.jsonl"
+    wrote = {"guilty": write(taught(0.2, rng), rng, 200), "innocent": write(taught(0.0, rng), rng, 200)}
+    suspects.write_text(
+        "".join(
+            json.dumps({"who": who, "token_ids": text.tolist()}) + "\n"
+            for who in wrote
+            for text in wrote[who]
+        )
+    )
+    clean_text.write_text(
+        "".join(json.dumps({"token_ids": text.tolist()}) + "\n" for text in write(taught(0.0, rng), rng, 600))
+    )
+    asked = (
+        suspects,
+        "--clean",
+        clean_text,
+        "--mark",
+        mark,
+        "--key-file",
+        key,
+        "--by",
+        "who",
+        "--decoys",
+        199,
+    )
+    status, (guilty, innocent, summary) = _run("radioactivity", *asked, "--json")
+    assert (status, guilty["decision"], innocent["decision"]) == (1, "detected", "not_detected")
+    assert guilty["log10_p"] <= guilty["log10_p_bound"] < -6
+    assert "not who took it or why" in summary["summary"]["null_hypothesis"]
+    spoken = CliRunner().invoke(app, ["watermark", "radioactivity", *map(str, asked)])
+    assert "guilty: mark detected" in spoken.stdout
+    assert "no evidence of its absence" in spoken.stdout
+    assert "clean" not in spoken.stdout
