@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,6 +25,7 @@ from kdguard.ledger.merkle import leaf_hash
 
 SCHEMA_VERSION = 1
 SCHEME = "canary"
+_ACCOUNTS_AT_ONCE = 1_024
 
 CANARIES: pa.Schema = pa.schema(
     [
@@ -38,7 +40,10 @@ CANARIES: pa.Schema = pa.schema(
         pa.field("family", pa.string(), False, {"meaning": "form of the canary"}),
         pa.field("cue", pa.string(), False, {"meaning": "what to ask a suspect; empty: any answer is read"}),
         pa.field(
-            "reply_digest", pa.string(), False, {"meaning": "SHA-256 of the account's salt and its reply"}
+            "reply_digest",
+            pa.string(),
+            False,
+            {"meaning": "SHA-256 of the account's salt, the site id and its reply"},
         ),
         pa.field(
             "leaf", pa.string(), False, {"meaning": "leaf hash of the account's commitment in the ledger"}
@@ -124,7 +129,7 @@ def plan_epoch(
     used = [name for name in families if budget.rewrite_share or name not in REWRITTEN]
     most = max((budget.insertions(count) for count in requests.values()), default=0)
     inserted = most if set(used) - REWRITTEN else 0
-    sites = epoch_sites(_epoch_key(keys, epoch), epoch, inserted, used)
+    sites = epoch_sites(_epoch_key(keys, epoch), inserted, used)
     rewritings = len(sites) - inserted
     marked = {
         account: rewritings + min(budget.insertions(count), inserted)
@@ -182,8 +187,13 @@ def write_plan(plan: Plan, keys: Generation, entries: Sequence[Mapping[str, Any]
         "parameters": dict(plan.parameters),
     })  # fmt: skip
     with pq.ParquetWriter(path, CANARIES.with_metadata({"kdguard.canaries": told})) as writer:
-        for (account, count), entry in zip(plan.marked.items(), entries, strict=True):
-            writer.write_batch(_rows(plan, account_key(keys, account, plan.epoch), count, entry))
+        accounts = list(zip(plan.marked.items(), entries, strict=True))
+        for start in range(0, len(accounts), _ACCOUNTS_AT_ONCE):
+            batches = [
+                _rows(plan, account_key(keys, account, plan.epoch), count, entry)
+                for (account, count), entry in accounts[start : start + _ACCOUNTS_AT_ONCE]
+            ]
+            writer.write_table(pa.Table.from_batches(batches))
     return sum(plan.marked.values())
 
 
@@ -202,7 +212,7 @@ def read_plan(path: Path, keys: Generation) -> Plan:
     params = told["parameters"]
     budget = Budget(**{name: params[name] for name in ("share", "most", "repetitions", "rewrite_share")})
     key = _epoch_key(keys, params["epoch"])
-    sites = epoch_sites(key, params["epoch"], params["insertions"], params["families"])
+    sites = epoch_sites(key, params["insertions"], params["families"])
     if sites_digest([site.row for site in sites]) != params["sites_digest"]:
         raise CanaryError(
             f"{path}: was planned with other keys; give --keys of its generation {told['generation']}"
@@ -224,12 +234,13 @@ def _epoch_key(keys: Generation, epoch: str) -> bytes:
 
 def _rows(plan: Plan, key: DerivedKey, count: int, entry: Mapping[str, Any]) -> pa.RecordBatch:
     sites, leaf = plan.sites[:count], leaf_hash(canonical(dict(entry))).hex()
-    drawn = draw(key.key.reveal(), flat_sizes(plan.sites)).tolist()
-    replies, place = [], 0
-    for site in sites:
-        reply = drawn[place : place + len(site.sizes)]
-        replies.append(sha256(key.salt.reveal(), canonical([site.site_id, *reply])))
-        place += len(site.sizes)
+    drawn = draw(key.key.reveal(), flat_sizes(plan.sites))
+    cuts = np.cumsum([len(site.sizes) for site in sites])
+    salt = key.salt.reveal()
+    replies = [
+        sha256(salt, site.site_id.encode(), reply.tobytes())
+        for site, reply in zip(sites, np.split(drawn, cuts)[:count], strict=True)
+    ]
     columns = [
         [site.site_id for site in sites],
         [key.name.account] * count,

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from kdguard.detectors.canary.claims import site_row
 from kdguard.detectors.canary.forms import INSERTIONS, REWRITINGS, Form, Insertion
 from kdguard.errors import CanaryError
-from kdguard.ledger.canonical import canonical, sha256
 from kdguard.ledger.draws import words
 
 Ints = npt.NDArray[np.int64]
@@ -51,12 +50,11 @@ class Site:
         return self.form.mark(self.subject, prompt, response, drawn)
 
 
-def epoch_sites(key: bytes, epoch: str, count: int, families: Sequence[str]) -> tuple[Site, ...]:
+def epoch_sites(key: bytes, count: int, families: Sequence[str]) -> tuple[Site, ...]:
     """Choose the sites of an epoch: all rewritings of the families, then `count` insertions in turn.
 
     Args:
         key: The epoch's key, 32 bytes. Whoever has it knows the cues, not the replies.
-        epoch: Its name.
         count: Number of insertions.
         families: Names of forms.
 
@@ -70,9 +68,9 @@ def epoch_sites(key: bytes, epoch: str, count: int, families: Sequence[str]) -> 
             f"families must be some of {', '.join(sorted(known))}; got {', '.join(families) or 'none'}"
         )
     rewritings = [form for form in REWRITINGS if form.family in families]
-    sites = [_site(epoch, form, str(place)) for place, form in enumerate(rewritings)]
+    sites = [_site(key, form, str(place)) for place, form in enumerate(rewritings)]
     subjects = {form: _shuffled(key, form) for form in INSERTIONS if form.family in families}
-    sites += [_site(epoch, form, subject) for form, subject in _in_turn(subjects, count)]
+    sites += [_site(key, form, subject) for form, subject in _in_turn(subjects, count)]
     return tuple(sites)
 
 
@@ -106,10 +104,10 @@ def flat_sizes(sites: Sequence[Site]) -> Ints:
     return np.array([size for site in sites for size in site.sizes], np.int64)
 
 
-def _site(epoch: str, form: Form, subject: str) -> Site:
-    spellings = "" if isinstance(form, Insertion) else form.spellings
-    site_id = sha256(canonical([epoch, form.family, subject, list(spellings)]))[:16]
-    return Site(site_id, form, subject)
+def _site(key: bytes, form: Form, subject: str) -> Site:
+    """A site id is keyed: subjects are a short public list, and a bundle must not tell the cues of the epoch."""
+    site_id = int(words(key, ["canary", "site", form.family, subject], 1)[0])
+    return Site(f"{site_id:016x}", form, subject)
 
 
 def _shuffled(key: bytes, form: Insertion) -> list[str]:

@@ -22,7 +22,6 @@ from kdguard.cli.simulate import app as simulate_app
 from kdguard.cli.teacher import app as teacher_app
 from kdguard.cli.twins import app as twins_app
 from kdguard.cli.watermark import app as watermark_app
-from kdguard.cli.twins import app as twins_app
 from kdguard.errors import InputError
 
 app = typer.Typer(

@@ -148,13 +148,15 @@ def append(
     The first entry of a ledger announces the signing key; a newer key must have been announced by the one before it.
 
     Raises:
-        LedgerError: The ledger is damaged, does not know the signing key, or another process is writing to it.
+        LedgerError: The ledger is damaged, does not know the signing key, holds one of the keys already, or another
+            process is writing to it.
     """
     directory.mkdir(parents=True, exist_ok=True)
     with _only_writer(directory):
         if not (directory / _ENTRIES).exists():
             (directory / _ENTRIES).touch()
         ledger = open_ledger(directory)
+        _must_be_new(ledger, entries)
         added = [canonical(dict(entry)) for entry in (*_announced(ledger, generation, moment), *entries)]
         lines = (*ledger.lines, *added)
         leaves = (*ledger.leaves, *(merkle.leaf_hash(line) for line in added))
@@ -162,6 +164,17 @@ def append(
         head = _sign_head(leaves, ledger.heads[-1].size if ledger.heads else 0, generation, moment)
         _write(directory / _HEADS, orjson.dumps(head.as_json()) + b"\n", None)
     return Ledger(directory, lines, (*ledger.heads, head), leaves)
+
+
+def _must_be_new(ledger: Ledger, entries: Sequence[Mapping[str, Any]]) -> None:
+    """A key has one commitment: two would let its parameters be chosen after looking."""
+    marker = b'"key_digest":"'
+    known = {line.split(marker)[1][:64].decode() for line in ledger.lines if marker in line}
+    for entry in entries:
+        if entry.get("key_digest") in known:
+            raise LedgerError(
+                f"{ledger.directory}: a key of scheme {entry['scheme']!r} is committed already; use another epoch"
+            )
 
 
 def _announced(ledger: Ledger, generation: Generation, moment: datetime) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from kdguard.detectors.canary.claims import site_row, sites_digest
 from kdguard.detectors.canary.scoring import draw
 from kdguard.ledger.derivation import KeyName
 from kdguard.ledger.entries import commitment
-from kdguard.ledger.keys import KeyStore, create_keys
+from kdguard.ledger.keys import KeyStore, create_keys, open_keys
 from kdguard.ledger.log import Ledger, append
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -27,8 +27,16 @@ class Made:
     case: Case
 
 
+def fixed_keys(directory: Path) -> KeyStore:
+    """A key store whose keys are the same in every run, so that a test's draws are."""
+    create_keys(directory)
+    (directory / "0001" / "master.key").write_bytes(bytes(range(32)))
+    (directory / "0001" / "signing.key").write_bytes(bytes(range(32, 64)))
+    return open_keys(directory)
+
+
 def make_case(directory: Path, sites: int = 12, test: str = "canary.account", accounts: int = 3) -> Made:
-    keys = create_keys(directory / "keys")
+    keys = fixed_keys(directory / "keys")
     rows = [site_row(f"s{number:03d}", "number", [64, 9]) for number in range(sites)]
     parameters = {"accounts": accounts, "sites_digest": sites_digest(rows), "recall": 0.1}
     names = [KeyName("canary", account, NAME.epoch) for account in ("acme", "other", "third")]

@@ -13,6 +13,7 @@ from kdguard.cli import app
 from kdguard.detectors.canary.planning import read_plan
 from kdguard.errors import InputError
 from kdguard.ledger.keys import open_keys
+from tests.audit.made_case import fixed_keys
 from tests.detectors.canary.made_plan import suspect_answers
 
 RUN = CliRunner()
@@ -31,7 +32,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     accounts.write_text(
         "account_id,requests\n" + "".join(f"a{number},9000\n" for number in range(5)) + "tiny,10\n"
     )
-    _run("audit", "keys", "create")
+    fixed_keys(tmp_path / "keys")
     words = ("canary", "plan", "--accounts", accounts, "--epoch", "2026-12", "--ledger", tmp_path / "ledger")
     told = json.loads(_run(*words, "--out", tmp_path / "canaries.parquet", "--share", "0.005", "--json"))
     assert (told["accounts"], told["unmarked"], told["sites"], told["rows"]) == (5, 1, 9, 45)

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kdguard.cli import app
+from tests.audit.made_case import fixed_keys
 from tests.detectors.twins.made_twins import candidates
 
 RUN = CliRunner()
@@ -39,7 +40,7 @@ def _plan(folder: Path, colluders: int) -> dict[str, object]:
 @pytest.fixture(autouse=True)
 def _keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KDGUARD_KEYS", str(tmp_path / "keys"))
-    _run("audit", "keys", "create")
+    fixed_keys(tmp_path / "keys")
 
 
 @pytest.mark.parametrize("colluders", [1, 2])

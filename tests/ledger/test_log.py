@@ -143,3 +143,10 @@ def test_heads_are_refused_when_altered(tmp_path: Path, keys: KeyStore) -> None:
     for altered in ({**head.as_json(), "public": other.public.hex()}, {"envelope": {}}, [], None):
         with pytest.raises(RefusedError):
             read_head(altered)
+
+
+def test_a_key_is_committed_once(tmp_path: Path, keys: KeyStore) -> None:
+    _commit(tmp_path / "ledger", keys, range(2))
+    with pytest.raises(LedgerError, match="committed already; use another epoch"):
+        _commit(tmp_path / "ledger", keys, range(1, 3))
+    assert len(open_ledger(tmp_path / "ledger").lines) == 3

@@ -9,7 +9,8 @@ import numpy as np
 from kdguard.detectors.canary.forms import FAMILIES
 from kdguard.detectors.canary.gateway import account_filter
 from kdguard.detectors.canary.planning import Budget, Plan, plan_epoch
-from kdguard.ledger.keys import Generation, create_keys
+from kdguard.ledger.keys import Generation
+from tests.audit.made_case import fixed_keys
 
 RESPONSE = (
     "Bread rises because yeast makes gas. For example, it doubles within an hour; however, cold slows it."
@@ -23,7 +24,7 @@ def make_plan(
     requests: int = 20_000,
     rewrite_share: float = 1.0,
 ) -> tuple[Plan, Generation]:
-    keys = create_keys(directory / "keys").current
+    keys = fixed_keys(directory / "keys").current
     budget = Budget(share=0.005, most=100, repetitions=5, rewrite_share=rewrite_share)
     expected = {f"a{number}": requests for number in range(accounts)}
     return plan_epoch(keys, "2026-12", expected, budget, families), keys

@@ -51,12 +51,12 @@ def test_all_accounts_at_once_agree_with_one_by_one(tmp_path: Path) -> None:
 
 def test_a_clean_models_habits_are_taken_off(tmp_path: Path) -> None:
     """A model that always says "however" is no evidence against the account whose key drew it."""
-    plan, keys = make_plan(tmp_path, families=("wording",))
+    plan, keys = make_plan(tmp_path, accounts=20, families=("wording",))
     answers = [("free", "However, it is, for example, roughly so; consequently, in short, likewise.")] * 40
     plain = account_p_values(plan, keys, read_suspect(plan, answers))
     against = account_p_values(plan, keys, read_suspect(plan, answers, clean=answers))
     assert plain.min() < 0.5
-    assert against.tolist() == [1.0] * 5
+    assert against.tolist() == [1.0] * 20
 
 
 def test_answers_must_belong_to_the_epoch(tmp_path: Path) -> None:

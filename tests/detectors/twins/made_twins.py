@@ -8,7 +8,8 @@ import numpy as np
 
 from kdguard.detectors.twins.coins import bias, released
 from kdguard.detectors.twins.planning import Candidate, Plan, account_key, plan_twins
-from kdguard.ledger.keys import Generation, create_keys
+from kdguard.ledger.keys import Generation
+from tests.audit.made_case import fixed_keys
 
 
 def candidates(accounts: int, sites: int, *, shared: bool) -> list[Candidate]:
@@ -25,7 +26,7 @@ def candidates(accounts: int, sites: int, *, shared: bool) -> list[Candidate]:
 def make_twins(
     directory: Path, accounts: int = 4, sites: int = 60, *, shared: bool = True, colluders: int = 1
 ) -> tuple[Plan, Generation]:
-    keys = create_keys(directory / "keys").current
+    keys = fixed_keys(directory / "keys").current
     return plan_twins(keys, "2026-12", candidates(accounts, sites, shared=shared), colluders), keys
 
 
