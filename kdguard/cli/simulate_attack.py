@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,6 +23,7 @@ def attack(
 
     Exit status: 0 done, 2 bad usage, an unusable recipe, or a teacher that may not be asked.
     """
+    from kdguard.cli.progress import StageBars, one_thread
     from kdguard.errors import KdguardError
     from kdguard.simulate.attack.recipe import load_recipe
     from kdguard.simulate.attack.run import Surroundings, run_attack
@@ -35,8 +34,8 @@ def attack(
         raise typer.BadParameter(f"must be one of {', '.join(SPLITS)}, got '{split}'", param_hint="--split")
     one_thread()
     try:
-        with _Bar() as bar:
-            around = Surroundings(split=chosen, data=data, say=bar)
+        with StageBars() as bars:
+            around = Surroundings(split=chosen, data=data, say=bars.stage)
             manifest = run_attack(load_recipe(recipe), out, around)
     except KdguardError as error:
         typer.echo(f"error: {error}", err=True)
@@ -45,35 +44,3 @@ def attack(
     told = f"{counts['attack_exchanges']:,} attack requests from {counts['attack_accounts']:,} accounts"
     told += f", {spent['tokens']:,} tokens, {spent['failed_requests']:,} failed"
     typer.echo(f"wrote {out}: {told}", err=True)
-
-
-def one_thread() -> None:
-    """Small models run fastest on one thread, and repeat their bytes; OMP_NUM_THREADS wins."""
-    import torch
-
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
-
-
-class _Bar:
-    """A progress bar a stage on a terminal; nothing in a pipe."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty())
-        self._tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total)
-        self._progress.update(self._tasks[stage], completed=done)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import tomllib
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
+from kdguard.distill.recipes.table import Table, read_table, table_digest
 from kdguard.errors import AttackError
 from kdguard.simulate.attack import tables
-from kdguard.simulate.attack.tables import Table
 
 
 class Recipe(Table):
@@ -40,7 +38,7 @@ class Recipe(Table):
     @property
     def digest(self) -> str:
         """BLAKE2 digest of everything in it."""
-        return hashlib.blake2b(self.model_dump_json().encode(), digest_size=16).hexdigest()
+        return table_digest(self)
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
@@ -71,21 +69,6 @@ def recipe_from(text: str, where: str = "recipe") -> Recipe:
     """Read and check the text of a recipe."""
     from kdguard.simulate.attack.checks import check_recipe
 
-    try:
-        recipe = Recipe.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise AttackError(f"{where}: not valid TOML: {error}") from error
-    except ValidationError as error:
-        raise AttackError(f"{where}: {_told(error)}") from error
+    recipe = read_table(text, Recipe, where, AttackError)
     check_recipe(recipe, where)
     return recipe
-
-
-def _told(error: ValidationError) -> str:
-    """What is wrong, key by key, without the values of other keys."""
-    parts = []
-    for item in error.errors(include_url=False):
-        place = ".".join(str(part) for part in item["loc"])
-        reason = "unknown key" if item["type"] == "extra_forbidden" else item["msg"]
-        parts.append(f"{place}: {reason}" if place else reason)
-    return "; ".join(parts)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from kdguard.distill.recipes.table import Table
 from kdguard.distill.teachers.permission import check_address
 from kdguard.errors import AttackError
 from kdguard.simulate.attack.sources.registry import SOURCES
@@ -29,12 +30,6 @@ ClassifierAttack = Literal[
     "active_boundary",
     "active_disagreement",
 ]
-
-
-class Table(BaseModel):
-    """A table of a recipe: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ToyTeacher(Table):
@@ -228,7 +223,7 @@ class StudentTable(Table):
     length: int = Field(default=128, gt=1)
     learning_rate: float = Field(default=5e-3, gt=0)
     objective: str = "cross_entropy"
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     route: Literal["reasoning", "answer", "step_by_step"] = "reasoning"
     rationale_weight: float = Field(default=1.0, ge=0)
     text: float = Field(default=0.5, ge=0)
