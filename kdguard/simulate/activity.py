@@ -87,11 +87,13 @@ class Account:
         identity: Record and clients.
         activity: Requests.
         language: Its own language, for the labels.
+        banned_at: Microsecond from which the service refuses its requests; None = never.
     """
 
     identity: Identity
     activity: Activity
     language: str = field(default="en")
+    banned_at: int | None = None
 
 
 def activity(

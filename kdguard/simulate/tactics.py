@@ -168,18 +168,27 @@ def _groups(n: int, strength: float, rng: np.random.Generator) -> list[list[int]
 def succeed(
     accounts: Sequence[Account], strength: float, rng: np.random.Generator, setting: Setting
 ) -> list[Account]:
-    """Pairs of accounts: one stops at a ban, the other starts within two days of it."""
+    """Pairs of accounts: one is banned and tries up to three times more, the other starts within two days of it."""
     found = list(accounts)
     chosen = rng.permutation(len(found))[: round(len(found) * strength)].tolist()
     for old, new in zip(chosen[::2], chosen[1::2], strict=False):
         ban = setting.start + int(setting.days * DAY * rng.uniform(0.25, 0.75))
         back = min(ban + int(rng.uniform(0.1, 48) * HOUR), setting.end - HOUR)
-        found[old] = _squeeze(found[old], setting.start, ban)
+        found[old] = _banned(_squeeze(found[old], setting.start, ban), ban, back, rng)
         found[new] = _squeeze(found[new], back, setting.end)
         if rng.random() < 0.5:
             opened = back - int(rng.uniform(0.1, 20) * HOUR)
             found[new] = replace(found[new], identity=replace(found[new].identity, created_at=opened))
     return found
+
+
+def _banned(account: Account, ban: int, back: int, rng: np.random.Generator) -> Account:
+    """Leave some last requests to be sent between the ban and the successor's first."""
+    time = account.activity.time.copy()
+    tries = min(int(rng.integers(1, 4)), len(time) - 1)
+    if tries:
+        time[-tries:] = np.sort(rng.integers(ban, max(back, ban + 1), size=tries))
+    return replace(account, activity=replace(account.activity, time=time), banned_at=ban)
 
 
 def _squeeze(account: Account, first: int, last: int) -> Account:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from kdguard.exchanges.schema import EXCHANGES
 from kdguard.simulate import columns, results
+from kdguard.simulate.bans import ban_time, cut_off
 from kdguard.simulate.campaign import Campaign, Tactics, campaign_accounts
 from kdguard.simulate.columns import Labelled, Rows
 from kdguard.simulate.pools import Pools, Split
@@ -60,6 +61,7 @@ def simulate(world: World, *, seed: int = 0, split: Split = "test", data: Path |
         rng = stream(seed, "results", name)
         account = labelled.account
         came_back = results.answer(setting, rng, account.activity, account.language)
+        came_back = cut_off(came_back, account.activity.time, ban_time(account, seed, name))
         parts.append(columns.rows(labelled, came_back, rng))
     everyone = [labelled for _, labelled in found]
     return Simulated(

@@ -7,11 +7,23 @@ from kdguard.detectors.query_patterns.coordination.frames import Frames
 from kdguard.detectors.query_patterns.coordination.metadata import Metadata
 from kdguard.detectors.query_patterns.coordination.one_frame import OneFrame
 from kdguard.detectors.query_patterns.coordination.one_meaning import OneMeaning
+from kdguard.detectors.query_patterns.coordination.one_option import OneOption
 from kdguard.detectors.query_patterns.coordination.one_origin import OneOrigin
 from kdguard.detectors.query_patterns.coordination.one_technique import OneTechnique
+from kdguard.detectors.query_patterns.coordination.options import Options
+from kdguard.detectors.query_patterns.coordination.pivot import Pivot
+from kdguard.detectors.query_patterns.coordination.same_minutes import SameMinutes
+from kdguard.detectors.query_patterns.coordination.succession import Succession
 from kdguard.detectors.query_patterns.coordination.synchrony import Synchrony
 from kdguard.scoring.groups.statistics import GroupStatistic
 from kdguard.scoring.groups.ties import Tie
 
-TIES: tuple[Tie, ...] = (Metadata(), Frames(), Content())
-STATISTICS: tuple[GroupStatistic, ...] = (OneTechnique(), OneFrame(), OneMeaning(), OneOrigin(), Synchrony())
+TIES: tuple[Tie, ...] = (Metadata(), Frames(), Content(), Options(), Pivot(), SameMinutes(), Succession())
+STATISTICS: tuple[GroupStatistic, ...] = (
+    OneTechnique(),
+    OneFrame(),
+    OneMeaning(),
+    OneOption(),
+    OneOrigin(),
+    Synchrony(),
+)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
@@ -111,10 +112,16 @@ def measure_world(number: int, plan: Plan, baseline: Baseline) -> list[dict[str,
 def measure(worlds: int, plan: Plan, baseline: Baseline, *, workers: int = 1) -> pd.DataFrame:
     """Measure many worlds; one row a world and way of sharing."""
     job = partial(measure_world, plan=plan, baseline=baseline)
-    if workers <= 1:
-        return pd.DataFrame([row for number in range(worlds) for row in job(number)])
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        return pd.DataFrame([row for rows in pool.map(job, range(worlds)) for row in rows])
+    with ExitStack() as stack:
+        run: Callable[..., Iterable[list[dict[str, object]]]] = map
+        if workers > 1:
+            run = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn"))).map
+        found = []
+        for number, rows in enumerate(run(job, range(worlds))):
+            found += rows
+            for row in rows:
+                sys.stderr.write(f"world {number}: {row}\n")
+    return pd.DataFrame(found)
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
@@ -127,6 +134,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         false_discovery=("false_share", "mean"),
         groups=("reported", "sum"),
         false_groups=("false", "sum"),
+        logs_with_false=("false", lambda counts: float((counts > 0).mean())),
     )
 
 

@@ -23,6 +23,8 @@ KIND_WORDS = {
     "system": ("system prompt", "system prompts"),
     "head": ("opening words", "openings"),
     "tail": ("closing words", "closings"),
+    "options": ("rare call option", "rare call options"),
+    "pivot": ("move to the new model within a day", "moves to new models within a day"),
 }
 _LEAST_WEIGHT = 1.5
 _MOST = 40

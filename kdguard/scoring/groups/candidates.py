@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from kdguard.scoring.groups.form import Graph, groups_in, tie_graph
+from kdguard.scoring.groups.form import Graph, groups_in, grown, tie_graph
+from kdguard.scoring.groups.merge import merged
 from kdguard.scoring.groups.pooled import Membership
 from kdguard.scoring.groups.ties import Scene, Tie
 
@@ -65,7 +66,11 @@ def candidates(scene: Scene, ties: Sequence[Tie]) -> Candidates:
     order = np.argsort(habits.node, kind="stable")
     starts = np.searchsorted(habits.node[order], np.arange(len(habits) + 1))
     members, units, across = [], [], []
-    for group in groups_in(graph, FEWEST_UNITS):
+    pieces = groups_in(graph, FEWEST_UNITS)
+    joined = [np.concatenate([pieces[at] for at in part]) for part in merged(habits, pieces)]
+    for group in grown(graph, joined, len(habits)):
+        if len(group) < FEWEST_UNITS:
+            continue
         place = np.concatenate([order[starts[node] : starts[node + 1]] for node in group])
         place = place[np.argsort(habits.subject[place])]
         members.append(habits.subject[place])

@@ -31,6 +31,8 @@ Bools = npt.NDArray[np.bool_]
 
 SHARES = {True: 0.7, False: 0.3}
 """Share of the false discovery rate for groups that span owners and for those within one, fixed beforehand."""
+REVIEW_RATE = 0.5
+"""Share of that rate at which `p_pooled` selects: it has no guarantee, and accounts spend the rate too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,8 @@ class Groups:
         habits: Half-0 habits of owners; rows of the candidates' graph.
         scores: What they showed on half 1.
         ranks: How rare that is among honest groups.
-        selected: Selected at the false discovery rate, by `p_pooled`; a review.
-        certain: Selected by `p_value` too, and ranked among at least 99 honest groups; may lead to a flag.
+        selected: Selected at half of the false discovery rate by `p_pooled`, or `certain`; a review.
+        certain: Selected at the rate by `p_value`, and ranked among at least 99 honest groups; may lead to a flag.
         attributes: What the members of each reported group share.
         pair_ties: Ties that are no shared value, in words, with their column in the graph.
     """
@@ -128,7 +130,7 @@ def find_groups(
         owners = tuple(np.unique(facts.owner[np.searchsorted(facts.subject, part)]) for part in found.members)
         ranks = reference.rank(scores.score, found.sizes, found.across, owners, len(habits))
         certain = select(ranks.p_value, found.across, fdr) & (ranks.references >= ENOUGH_GROUPS)
-        selected = select(ranks.p_pooled, found.across, fdr) | certain
+        selected = select(ranks.p_pooled, found.across, REVIEW_RATE * fdr) | certain
         groups = Groups(found, habits, scores, ranks, selected, certain)
         shared = shared_attributes(traces, reference.rarity, [one.members for one in groups.reported()])
     return replace(

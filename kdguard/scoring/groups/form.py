@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import networkx as nx
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
 from kdguard.scoring.groups.rarity import Rarity, tail_levels
 from kdguard.scoring.groups.ties import Pairs, Scene, Tie
@@ -23,6 +24,9 @@ Floats = npt.NDArray[np.float64]
 EDGES_PER_OWNER = 24
 CHANCE_DEGREE = 0.1
 """Ties that an honest owner would have by chance at the threshold, were the weights exact."""
+FEWEST_TIES = 2
+JOINING_SHARE = 0.25
+"""Ties to a group, and share of the weight of its median member's, by which an owner outside it joins."""
 TIE_WORTH = 0.5
 """Weight of a tie that is just at the threshold, when density is measured."""
 
@@ -42,6 +46,11 @@ class Graph:
     weight: Floats
     by_tie: Floats
     threshold: float
+
+    @property
+    def excess(self) -> Floats:
+        """Weight above the threshold, and what a tie is worth that is just at it, shape (p,)."""
+        return self.weight - self.threshold + TIE_WORTH
 
 
 def tie_graph(scene: Scene, ties: Sequence[Tie]) -> Graph:
@@ -97,9 +106,8 @@ def groups_in(graph: Graph, fewest: int) -> tuple[Ints, ...]:
         Hooi et al. (2016), KDD, FRAUDAR.
     """
     network = nx.Graph()
-    excess = graph.weight - graph.threshold + TIE_WORTH
     network.add_weighted_edges_from(
-        zip(graph.pairs.source.tolist(), graph.pairs.target.tolist(), excess.tolist(), strict=True)
+        zip(graph.pairs.source.tolist(), graph.pairs.target.tolist(), graph.excess.tolist(), strict=True)
     )
     found = []
     for component in sorted(
@@ -112,6 +120,40 @@ def groups_in(graph: Graph, fewest: int) -> tuple[Ints, ...]:
             if len(dense) >= fewest:
                 found.append(np.array(sorted(dense), np.int64))
     return tuple(sorted(found, key=lambda group: (-len(group), group.tolist())))
+
+
+def grown(graph: Graph, groups: Sequence[Ints], owners: int) -> tuple[Ints, ...]:
+    """Add to each group whoever is tied to it about as much as its members are; owners may change sides.
+
+    The densest part of a campaign leaves out those of its accounts that were seen least. An honest owner may have a
+    tie or two by chance (the threshold lets it have a tenth of one), and weak ones: hence two at least, and a share of
+    the weight that half of the members have.
+
+    Args:
+        graph: Ties between owners.
+        groups: Disjoint groups, rows of `Habits`.
+        owners: Owners of the log.
+    """
+    if not groups:
+        return ()
+    label = np.full(owners, -1)
+    for at, group in enumerate(groups):
+        label[group] = at
+    near = np.concatenate([label[graph.pairs.target], label[graph.pairs.source]])
+    who = np.concatenate([graph.pairs.source, graph.pairs.target])
+    tied, shape = near >= 0, (owners, len(groups))
+    weight = csr_array((np.tile(graph.excess, 2)[tied], (who[tied], near[tied])), shape)
+    ties = csr_array((np.ones(int(tied.sum())), (who[tied], near[tied])), shape)
+    inside = np.flatnonzero(label >= 0)
+    own = np.zeros(owners)
+    own[inside] = weight[inside, label[inside]]
+    usual = np.array([np.median(own[group]) for group in groups])
+    most, best = weight.max(axis=1).toarray().ravel(), weight.argmax(axis=1).ravel()
+    joins = (
+        (most > own) & (most >= JOINING_SHARE * usual[best]) & (ties[np.arange(owners), best] >= FEWEST_TIES)
+    )
+    label = np.where(joins, best, label)
+    return tuple(np.flatnonzero(label == at) for at in range(len(groups)))
 
 
 def _densest(network: nx.Graph) -> list[int]:

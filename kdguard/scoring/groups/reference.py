@@ -33,8 +33,9 @@ Floats = npt.NDArray[np.float64]
 
 ENOUGH_GROUPS = 99
 _FEWEST_FOR_TAIL = 9
-LEAST_SCORE = 1.0
-"""Below this a group shows next to nothing and gets p = 1, however little honest groups show."""
+LEAST_SCORE = 3.0
+"""Below this a group shows too little and gets p = 1, however little honest groups show: seven owners alike in one
+respect score 3, and so do three who are alike in a respect and a half."""
 LEAST_TAIL = 1.0
 """Smallest mean of the tail: one doubling of the owners that are alike."""
 _NEAR = 1.1

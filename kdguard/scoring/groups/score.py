@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int64]
 POOLED_WORTH = 2.0
 """Group score of a factor of ten in the pooled bet; a doubling of the owners alike counts one."""
 POOLED_MOST = 4.0
-"""One honest look-alike with much traffic must not carry a group; beyond 100 to 1, more of the same says little."""
+"""Beyond 100 to 1, more of the same says little."""
 SUPPORT = 3.0
 """A shared card or address counts at most three times what the requests themselves show."""
 _ONE_ACCOUNT_ONLY = ("tempo.", "events.", "coverage.", "drift.from_own_past")
@@ -44,8 +44,8 @@ class GroupScores:
     """Scores of g groups.
 
     Attributes:
-        score: Sum of what follows; NaN where the pooled requests are too few.
-        pooled: Fused score of the pooled requests, twice the log10 of the mean bet, shape (g,).
+        score: Sum of `pooled` and `terms`; NaN where the pooled requests are too few.
+        pooled: Fused score of the pooled requests, twice the log10 of the mean bet, bounded, shape (g,).
         outputs: Raw detector outputs of the pooled requests, shape (g, k).
         contributions: Each detector output's share of `pooled`, shape (g, k).
         measures: Raw group statistics, shape (g, s).
@@ -64,11 +64,32 @@ class GroupScores:
     units: Ints
 
 
+def bounded(
+    pooled: Floats, terms: Floats, supporting: npt.NDArray[np.bool_], across: npt.NDArray[np.bool_]
+) -> tuple[Floats, Floats]:
+    """Let nothing but likeness between owners carry a group.
+
+    The pooled requests count as far as owners are alike, never below nothing and never beyond `POOLED_MOST`: one honest
+    look-alike with much traffic among strangers shows no coordination, and ordinary prompts are no excuse for a hundred
+    owners who all send the same. Shared cards and addresses count `SUPPORT` times the likeness at most.
+
+    Args:
+        pooled: Score of the pooled requests, shape (g,); NaN where they are too few.
+        terms: Group statistics, shape (g, s).
+        supporting: Which of them only support, shape (s,).
+        across: Which groups span owners, shape (g,).
+    """
+    likeness = terms[:, ~supporting].sum(axis=1)
+    limit = (SUPPORT * likeness * across)[:, None]
+    held = np.where(supporting, np.minimum(terms, limit), terms)
+    return np.clip(pooled, 0.0, np.minimum(likeness, POOLED_MOST)), held
+
+
 def score_groups(half: HalfOne, across: npt.NDArray[np.bool_], suite: Suite, kind: Kind) -> GroupScores:
     """Score groups on half 1.
 
     The pooled requests are compared with everybody's accounts of as many requests: a group has no stratum of its own.
-    Group statistics add to that and never take away.
+    Group statistics add to that, within bounds (`bounded`), and nothing takes away.
 
     Args:
         half: Half-1 rows of the groups.
@@ -85,7 +106,7 @@ def score_groups(half: HalfOne, across: npt.NDArray[np.bool_], suite: Suite, kin
     if len(at):
         outputs[at] = trajectories.scores
         rarity = kind.scale.rarity(trajectories)
-        pooled[at] = np.minimum(POOLED_WORTH * fuse(rarity, weights), POOLED_MOST)
+        pooled[at] = POOLED_WORTH * fuse(rarity, weights)
         contributions[at] = POOLED_WORTH * share_out(rarity, weights)
     units = half.units()
     measures = np.empty((half.groups, len(suite.statistics)))
@@ -95,8 +116,7 @@ def score_groups(half: HalfOne, across: npt.NDArray[np.bool_], suite: Suite, kin
         scored = np.nan_to_num(statistic.score(measures[:, column], units), nan=0.0)
         terms[:, column] = statistic.weight * np.maximum(scored, 0.0)
     supporting = np.array([statistic.supporting for statistic in suite.statistics], np.bool_)
-    limit = SUPPORT * (terms[:, ~supporting].sum(axis=1) + np.maximum(np.nan_to_num(pooled), 0.0))
-    terms[:, supporting] = np.minimum(terms[:, supporting], (limit * across)[:, None])
+    pooled, terms = bounded(pooled, terms, supporting, across)
     return GroupScores(
         pooled + terms.sum(axis=1), pooled, outputs, contributions, measures, terms, half.requests(), units
     )

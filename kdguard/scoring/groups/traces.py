@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from kdguard.features.embedding import SIGNS, unpack
 from kdguard.features.session import Cursor, Rows, rows_from
-from kdguard.features.signals import SIGNALS
+from kdguard.features.signals import FLAGS, SIGNALS
 from kdguard.scoring.facts import Facts
 
 Codes = npt.NDArray[np.uint64]
@@ -27,7 +27,8 @@ Floats = npt.NDArray[np.float64]
 
 CALLER_KINDS = ("network", "user_agent", "tls", "key", "system")
 FRAME_KINDS = ("head", "tail")
-LOG_KINDS = CALLER_KINDS + FRAME_KINDS
+HABIT_KINDS = ("pivot", "options")
+LOG_KINDS = CALLER_KINDS + FRAME_KINDS + HABIT_KINDS
 RECORD_KINDS = ("payment", "email_domain")
 ROWS_PER_ACCOUNT = 64
 """Half-1 requests of one account that a group is tested on: no account may speak for the others by its volume."""
@@ -37,8 +38,37 @@ TECHNIQUES = 12
 UNFAMILIAR = 12
 """Column of wordings after the techniques: random text, which no classifier of wording finds."""
 WORDINGS = 13
+_DAY_US = 86_400_000_000
 UNFAMILIAR_BELOW = 154
 """Familiarity (`kdguard.features.familiarity`, share x 256) below which a text is random-like; it must be known."""
+PIVOT_SHARE = 0.9
+"""Share of an account's requests, from a day after a model's first appearance on, that must go to it."""
+_PIVOTS = f"""
+    WITH models AS (
+        SELECT model, min(time_us) AS born FROM signals JOIN every_account USING (subject)
+        WHERE NOT half AND time_us > 0 AND model <> 0 GROUP BY model HAVING count(DISTINCT owner) >= 5
+    ), fresh AS (
+        SELECT model, born FROM models
+        WHERE born > (SELECT min(time_us) FROM signals WHERE NOT half AND time_us > 0) + 3 * {_DAY_US}
+        ORDER BY born DESC LIMIT 8
+    )
+    SELECT 'pivot' AS kind, 1::UBIGINT AS code, subject FROM (
+        SELECT subject, f.model, count(*) FILTER (time_us < born) AS earlier,
+               count(*) FILTER (time_us >= born + {_DAY_US}) AS later,
+               count(*) FILTER (time_us >= born + {_DAY_US} AND s.model = f.model) AS moved
+        FROM signals s CROSS JOIN fresh f WHERE NOT half AND time_us > 0 GROUP BY ALL
+    ) WHERE earlier > 0 AND later >= 2 AND moved >= {PIVOT_SHARE} * later
+"""
+ASKS_PROBABILITIES, ASKS_CHOICES = 1, 2
+"""Codes of rare options: log-probabilities or token biases, else several answers."""
+_OPTIONS = f"""
+    SELECT 'options' AS kind, asked AS code, subject FROM (
+        SELECT subject, count(*) AS n, CASE
+            WHEN flags & {FLAGS["logprobs"] | FLAGS["logit_bias"]} > 0 THEN {ASKS_PROBABILITIES}::UBIGINT
+            WHEN flags & {FLAGS["many_choices"]} > 0 THEN {ASKS_CHOICES}::UBIGINT END AS asked
+        FROM signals WHERE NOT half GROUP BY ALL
+    ) QUALIFY asked IS NOT NULL AND n >= 3 AND n >= 0.5 * sum(n) OVER (PARTITION BY subject)
+"""
 _MEMORY_MB = 768
 _CHUNK_ROWS = 65_536
 
@@ -201,6 +231,7 @@ class Traces:
                 """
                 for kind in FRAME_KINDS
             ]
+            + [f"SELECT * FROM ({habit})" for habit in (_PIVOTS, _OPTIONS)]
         )
         self._connection.execute(
             f"""
