@@ -1,6 +1,17 @@
-"""`python -m tests.bench`."""
+"""`python -m tests.bench [BENCH] [OPTIONS]`: one JSON line a result; without a name, `scoring`."""
 
-from tests.bench.scoring import main
+import sys
+from importlib import import_module
+
+BENCHES = {
+    "scoring": "tests.bench.scoring",
+    "extremes": "tests.bench.extremes",
+    "training": "tests.bench.training.__main__",
+    "fleets": "tests.bench.fleets",
+    "storage": "tests.bench.storage",
+    "distillation": "tests.bench.distillation.__main__",
+}
 
 if __name__ == "__main__":
-    main()
+    named = sys.argv[1:2] and sys.argv[1] in BENCHES
+    import_module(BENCHES[sys.argv.pop(1) if named else "scoring"]).main()

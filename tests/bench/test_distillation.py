@@ -14,13 +14,13 @@ from kdguard.distill.students.head import Targets, head_losses
 from tests.bench.at_hand import dense_slope
 from tests.bench.distillation.experiment import experiment
 from tests.bench.distillation.judge import mean_interval
-from tests.bench.distillation.setting import SMALL
+from tests.bench.distillation.setting import SETTINGS
 from tests.bench.fleets import results as fleets
 from tests.bench.storage import distributions, sizes, top
 
 
 def test_the_experiment_tells_storage_every_kind_and_every_claim(tmp_path: Path) -> None:
-    setting = replace(SMALL, teacher_steps=30, prompts=40, tokens=1_500, heldout=10)
+    setting = replace(SETTINGS["small"], teacher_steps=30, prompts=40, tokens=1_500, heldout=10)
     lines = list(experiment(setting, tmp_path))
     assert list(experiment(setting, tmp_path)) == lines  # from what is kept
     assert [line["kinds"].keys() for line in lines[:2]] == [{"top_ids"}, {"sampled"}]

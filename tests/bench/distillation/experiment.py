@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,8 @@ def experiment(setting: Setting, folder: Path) -> Iterator[dict[str, Any]]:
     )
     found: dict[str, list[Nearness]] = {}
     for kind in kinds:
-        found[kind.name] = _kept(
-            folder / f"{kind.name}.json", lambda kind=kind: judged(kind, setting, teachers, heldout)
-        )
+        make = partial(judged, kind, setting, teachers, heldout)
+        found[kind.name] = _kept(folder / f"{kind.name}.json", make)
         yield _row(kind, found[kind.name])
     yield from claims(kinds, found)
 

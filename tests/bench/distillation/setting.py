@@ -36,7 +36,7 @@ class Setting:
     tokens: int = 60_000
     rows: int = 16
     heldout: int = 200
-    seeds: int = 4
+    seeds: int = 5
     draws: int = 50
 
     def teacher_shape(self, vocab: int) -> Shape:
@@ -50,16 +50,30 @@ class Setting:
         return Shape(hidden=self.student_width, layers=2, heads=heads, vocab=vocab, context=self.context)
 
 
-FULL = Setting()
-SMALL = Setting(
-    vocab=600,
-    teacher_width=32,
-    student_width=32,
-    teacher_steps=20,
-    examples=200,
-    prompts=60,
-    tokens=4_000,
-    rows=4,
-    heldout=20,
-    seeds=2,
-)
+SETTINGS = {
+    "small": Setting(
+        vocab=600,
+        teacher_width=32,
+        student_width=32,
+        teacher_steps=20,
+        examples=200,
+        prompts=60,
+        tokens=4_000,
+        rows=4,
+        heldout=20,
+        seeds=2,
+    ),
+    "medium": Setting(
+        vocab=1_024,
+        teacher_width=64,
+        student_width=32,
+        teacher_steps=150,
+        examples=3_000,
+        prompts=1_500,
+        tokens=40_000,
+        heldout=150,
+        seeds=3,
+    ),
+    "large": Setting(),
+}
+"""`small` shows nothing but that it runs; `medium` takes some three minutes of a core, `large` some ten."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+from fnmatch import fnmatch
 
 import torch
 import transformers
@@ -28,7 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--size", choices=SIZES, action="append", help="default: tiny on a CPU, 10M on a GPU")
     parser.add_argument("--trl-python", help="interpreter of an environment that holds trl 1.16")
-    parser.add_argument("--only", action="append", help="part of a loop's name; may be given again")
+    parser.add_argument("--only", action="append", help="a loop's name, * and ? allowed; may be repeated")
     parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--turn-s", type=float, default=1.5, help="seconds a turn and loop, about")
     given = parser.parse_args()
@@ -36,7 +37,7 @@ def main() -> None:
         chosen = [
             each
             for each in contenders(name, given.device, given.trl_python)
-            if given.only is None or any(part in each.name for part in given.only)
+            if given.only is None or any(fnmatch(each.name, part) for part in given.only)
         ]
         for line in compare(SIZES[name], chosen, given.device, turns=given.turns, turn_s=given.turn_s):
             print(json.dumps(line), flush=True)
