@@ -43,7 +43,7 @@ class Shipped:
     @cached_property
     def models(self) -> tuple[str, ...]:
         """All models, in the order of the files."""
-        return tuple(dict.fromkeys(self._column("responses", "model")))
+        return tuple(dict.fromkeys(self.column("responses", "model")))
 
     @cached_property
     def controls(self) -> Mapping[str, tuple[str, ...]]:
@@ -61,26 +61,15 @@ class Shipped:
     def texts(self, name: str) -> NDArray[np.object_]:
         """A column of strings of `responses` or `labels`, (models, prompts)."""
         file = "labels" if name == "label" else "responses"
-        return np.array(self._column(file, name), dtype=object).reshape(len(self.models), -1)
-
-    @cached_property
-    def rates(self) -> Float64:
-        """Mean log-probability a token of each family's withheld answers, (models, families), nats."""
-        about = pq.read_table(self.folder / "texts.parquet").to_pylist()
-        found = np.array(self._column("likelihoods", "logprob")).reshape(len(self.models), -1)
-        columns = []
-        for family in self.families:
-            mine = [row["family"] == family and row["use"] == "withheld" for row in about]
-            tokens = sum(row["tokens"] for row, yes in zip(about, mine, strict=True) if yes)
-            columns.append(found[:, mine].sum(1) / tokens)
-        return np.stack(columns, axis=1)
+        return np.array(self.column(file, name), dtype=object).reshape(len(self.models), -1)
 
     @cached_property
     def first_tokens(self) -> tuple[TokenTrace, ...]:
         """What each model told of the first token of each answer, model after model."""
         return tuple(unpack(row) for row in pq.read_table(self.folder / "tokens.parquet").to_pylist())
 
-    def _column(self, file: str, name: str) -> list[Any]:
+    def column(self, file: str, name: str) -> list[Any]:
+        """A column of one of the files."""
         return list(pq.read_table(self.folder / f"{file}.parquet", columns=[name]).column(0).to_pylist())
 
 
@@ -102,9 +91,7 @@ def shared_words(shipped: Shipped) -> Float64:
     """Mean over the probes of the shared runs of one to three words, as a share of all runs of both answers."""
     runs = [[_runs(text) for text in row] for row in shipped.texts("response")]
     teachers = [runs[shipped.models.index(family)] for family in shipped.families]
-    return np.array(
-        [[np.mean(list(map(_overlap, mine, theirs, strict=True))) for theirs in teachers] for mine in runs]
-    )
+    return np.array([[_mean_of(_overlap, mine, theirs) for theirs in teachers] for mine in runs])
 
 
 def first_token_kl(shipped: Shipped) -> Float64:
@@ -112,17 +99,19 @@ def first_token_kl(shipped: Shipped) -> Float64:
     prompts = len(shipped.first_tokens) // len(shipped.models)
     rows = [shipped.first_tokens[at * prompts : (at + 1) * prompts] for at in range(len(shipped.models))]
     teachers = [rows[shipped.models.index(family)] for family in shipped.families]
-    return np.array(
-        [
-            [-np.mean(list(map(_divergence, theirs, mine, strict=True))) for theirs in teachers]
-            for mine in rows
-        ]
-    )
+    return np.array([[-_mean_of(_divergence, theirs, mine) for theirs in teachers] for mine in rows])
 
 
 def likelihood(shipped: Shipped) -> Float64:
     """Mean log-probability a token of the teacher's withheld answers, nats."""
-    return shipped.rates
+    about = pq.read_table(shipped.folder / "texts.parquet").to_pylist()
+    found = np.array(shipped.column("likelihoods", "logprob")).reshape(len(shipped.models), -1)
+    columns = []
+    for family in shipped.families:
+        mine = [row["family"] == family and row["use"] == "withheld" for row in about]
+        tokens = sum(row["tokens"] for row, yes in zip(about, mine, strict=True) if yes)
+        columns.append(found[:, mine].sum(1) / tokens)
+    return np.stack(columns, axis=1)
 
 
 SIMILARITIES: Mapping[str, Similarity] = {
@@ -156,6 +145,10 @@ def ranks(shipped: Shipped, differences: Float64) -> Float64:
 def _same(shipped: Shipped, values: NDArray[np.object_]) -> Float64:
     teachers = values[[shipped.models.index(family) for family in shipped.families]]
     return np.stack([(values == teacher).mean(axis=1) for teacher in teachers], axis=1).astype(np.float64)
+
+
+def _mean_of(measure: Callable[[Any, Any], float], one: Sequence[Any], other: Sequence[Any]) -> float:
+    return float(np.mean([measure(*pair) for pair in zip(one, other, strict=True)]))
 
 
 def _runs(text: str) -> frozenset[tuple[str, ...]]:

@@ -77,9 +77,10 @@ def texts_of(workshop: Workshop) -> list[Text]:
             at = row["prompt_id"]
             made.append(Text(len(made), family, "probe", None, at, prompts[at], told))
         for owner, prompt, told in _dealt(workshop, family):
-            use = "withheld" if owner == WITHHELD else "served"
-            account = None if owner == WITHHELD else owner
-            made.append(Text(len(made), family, use, account, None, prompt, told))
+            if owner == WITHHELD:
+                made.append(Text(len(made), family, "withheld", None, None, prompt, told))
+            else:
+                made.append(Text(len(made), family, "served", owner, None, prompt, told))
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +29,8 @@ from kdguard.errors import TrainingError
 
 SOFT = Mix(text=0.0, soft=1.0)
 _TOKENIZER_WORLDS, _TOKENIZER_EXAMPLES = 12, 150
-_EXAMPLES_AT_ONCE = 4000
+_LEAST_TOKENS = 8
+"""Supervised tokens of an example on average: fewer than any world's."""
 
 
 def teacher_world(recipe: Recipe, name: str) -> World:
@@ -126,7 +127,7 @@ def _taken(member: Member, recipe: Recipe, tokenizer: Any, told: Transcripts, na
         truth = {one.prompt: one for one in asked_examples(recipe, name)}
         prompts = [row["prompt"] for row in _rows(told) if mine(row)]
         return documents_of_pairs(pairs_of([truth[prompt] for prompt in prompts], name), tokenizer)
-    by_route = {
+    by_route: dict[str, Callable[[], list[Document]]] = {
         "text": lambda: documents_of_pairs(
             [Pair(ask(row["prompt"]), row["response"], name) for row in _rows(told) if mine(row)], tokenizer
         ),
@@ -148,7 +149,8 @@ def _rows(told: Transcripts) -> list[dict[str, Any]]:
 
 def _own(member: Member, recipe: Recipe, tokenizer: Any, budget: float) -> list[Document]:
     assert member.world is not None
-    found = examples(own_world(recipe, member.world), _EXAMPLES_AT_ONCE, seed=member.seed)
+    count = round(budget / _LEAST_TOKENS) + 1
+    found = examples(own_world(recipe, member.world), count, seed=member.seed)
     return _up_to(documents_of_pairs(pairs_of(found), tokenizer), budget, f"world-{member.world}")
 
 

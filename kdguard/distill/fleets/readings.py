@@ -25,15 +25,14 @@ from kdguard.exchanges.tokens import TokenTrace
 ROWS = 64
 _GRID = 16
 """Log-probabilities below -1 are rounded to sixteenths of a nat."""
-RESPONSES = pa.schema(
-    [
-        pa.field("model", pa.string()),
-        pa.field("prompt_id", pa.int32()),
-        pa.field("response", pa.string()),
-        pa.field("reasoning", pa.string()),
-        pa.field("label", pa.string()),
-    ]
-)
+_COLUMNS: dict[str, pa.DataType] = {
+    "model": pa.string(),
+    "prompt_id": pa.int32(),
+    "response": pa.string(),
+    "reasoning": pa.string(),
+    "label": pa.string(),
+}
+RESPONSES = pa.schema(_COLUMNS)
 
 
 def answers_of(model: Any, tokenizer: Any, name: str, asked: Sequence[Probe], recipe: Recipe) -> list[Answer]:
@@ -82,7 +81,7 @@ def read_model(
     ]
     write_tokens([pa.RecordBatch.from_pylist(packed, PACKED)], folder / "tokens.parquet")
     found = likelihoods(model, documents_of_texts(texts, tokenizer))
-    table = {
+    table: dict[str, pa.Array[Any]] = {
         "model": pa.array([name] * len(texts)),
         "text_id": pa.array([text.text_id for text in texts], pa.int32()),
         "logprob": pa.array(found, pa.float32()),

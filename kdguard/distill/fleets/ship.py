@@ -76,7 +76,7 @@ def ship(workshop: Workshop, models: Path, lineage: Path) -> dict[str, Any]:
     text = json.dumps(manifest, indent=1, sort_keys=True)
     with workshop.appearing(models / "manifest.json") as draft:
         draft.write_text(text + "\n")
-    return manifest
+    return dict(json.loads(text))
 
 
 def controls(everyone: Sequence[Member], families: Sequence[str]) -> Iterable[tuple[str, str, str]]:

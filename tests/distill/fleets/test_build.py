@@ -55,9 +55,8 @@ def test_a_build_that_was_cut_off_twice_ends_with_the_same_bytes(
 
     dies_at(3)
     dies_at(2)
-    again = ship(
-        build(tiny_recipe(), tmp_path / "work", say=_quiet), tmp_path / "models", tmp_path / "lineage"
-    )
+    finished = build(tiny_recipe(), tmp_path / "work", workers=2, say=_quiet)
+    again = ship(finished, tmp_path / "models", tmp_path / "lineage")
     assert again["files"] == made[2]["files"]
     assert [one["weights_sha256"] for one in again["models"]] == [
         one["weights_sha256"] for one in made[2]["models"]
