@@ -154,12 +154,13 @@ Batch = tuple[list[int], Tensor, tuple[Tensor, Tensor]]
 
 @torch.no_grad()
 def _batches(model: Any, documents: Sequence[Document | None]) -> Iterator[Batch]:
-    """Places of documents, logits (n, v) of their taught tokens, and row and token of each of the n."""
+    """Places of documents, logits (n, v) of their taught tokens on the CPU, and row and token of each of the n."""
     known = [place for place, one in enumerate(documents) if one is not None]
     device = next(model.parameters()).device
     for start in range(0, len(known), ROWS):
         places = known[start : start + ROWS]
         tensors = padded([one for place in places if (one := documents[place]) is not None], device)
         where = taught(tensors)
-        logits = at_places(model(input_ids=tensors["tokens"]).logits, where.places).float()
-        yield places, logits, (where.places // tensors["tokens"].shape[1], where.tokens)
+        logits = at_places(model(input_ids=tensors["tokens"]).logits, where.places).float().cpu()
+        rows = where.places // tensors["tokens"].shape[1]
+        yield places, logits, (rows.cpu(), where.tokens.cpu())

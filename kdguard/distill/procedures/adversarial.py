@@ -25,6 +25,7 @@ from kdguard.distill.procedures.part import (
     Losses,
     Part,
     Procedure,
+    about,
     at_places,
     cut,
     dose_of,
@@ -124,8 +125,8 @@ def adversarial(
             for mine, theirs in zip(reference.parameters(), student.parameters(), strict=True):
                 mine.copy_(theirs)
 
-    described = {"family": "adversarial", "mix": mix.record(), "group": group, "warm_up": warm_up}
-    described |= {"penalty": penalty, "max_tokens": writer.max_tokens, "heat": writer.temperature}
+    described = about("adversarial", items, mix, group=group, warm_up=warm_up, penalty=penalty)
+    described |= {"max_tokens": writer.max_tokens, "heat": writer.temperature}
     return Procedure(
         {"student": student, "discriminator": judge},
         parts,

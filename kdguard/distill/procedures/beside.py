@@ -23,6 +23,7 @@ from kdguard.distill.procedures.part import (
     Losses,
     Part,
     Procedure,
+    about,
     at_places,
     taught,
     weighted,
@@ -86,7 +87,7 @@ def beside(
         {"student": student},
         document_batches(student, items, plan, seed),
         mixed_losses(student, mix, soft),
-        described={"family": "beside", "mix": mix.record(), "teacher": teacher.digest or teacher.name},
+        described=about("beside", items, mix, teacher=teacher.digest or teacher.name),
     )
 
 
@@ -142,22 +143,27 @@ def several(
         {"student": student},
         document_batches(student, items, plan, seed),
         losses,
-        described={
-            "family": "several",
-            "mix": mix.record(),
-            "weighting": weighting,
-            "teachers": [(one.digest or one.name, one.domains) for one in teachers],
-        },
+        described=about(
+            "several",
+            items,
+            mix,
+            weighting=weighting,
+            teachers=[(one.digest or one.name, one.domains) for one in teachers],
+        ),
     )
 
 
 def mixed_losses(student: Any, mix: Mix, soft: Any) -> Any:
-    """Losses of a part: text by `mix.text`, and `soft(logits, tokens, targets, places)` by `mix.soft`."""
+    """Losses of a part: text by `mix.text`, and `soft(logits, tokens, targets, places)` by `mix.soft`.
+
+    A part's `text_weights` tell which tokens are text to learn; by default all that are taught.
+    """
 
     def losses(part: Part) -> Losses:
         tokens, where = part.tensors["tokens"], taught(part.tensors)
         mine = at_places(student(input_ids=tokens).logits, where.places)
-        text = weighted(cross_entropy(mine, where.tokens), where.weights, part.count) if mix.text else None
+        spoken = part.tensors.get("text_weights", part.tensors["weights"]).flatten()[where.places + 1]
+        text = weighted(cross_entropy(mine, where.tokens), spoken, part.count) if mix.text else None
         found = soft(mine, tokens, where.tokens, where.places) if mix.soft else None
         zero = torch.zeros((), device=tokens.device)
         return Losses(

@@ -22,6 +22,7 @@ from kdguard.distill.procedures.part import (
     Losses,
     Part,
     Procedure,
+    about,
     at_places,
     cut,
     dose_of,
@@ -110,11 +111,7 @@ def across_tokenizers(
         found = overlap_kl(mine, theirs, ids[0], ids[1], **options) if ids else uld(mine, theirs, **options)
         return Losses(mix.text * text, mix.soft * found.sum() / float(tensors["pairs"]))
 
-    described = {
-        "family": "across_tokenizers",
-        "mix": mix.record(),
-        "teacher": teacher.digest or teacher.name,
-    }
+    described = about("across_tokenizers", items, mix, teacher=teacher.digest or teacher.name)
     return Procedure({"student": student}, parts, losses, described=described)
 
 

@@ -18,6 +18,7 @@ from kdguard.distill.procedures.part import (
     Part,
     Procedure,
     Taught,
+    about,
     at_places,
     taught,
     weighted,
@@ -27,7 +28,7 @@ from kdguard.distill.students.plan import Mix, Plan
 from kdguard.distill.whitebox.consent import OwnerConsent, require_consent
 from kdguard.distill.whitebox.layers import LayerMap, explicit_map, last_map, uniform_map
 from kdguard.distill.whitebox.projections import Projections
-from kdguard.distill.whitebox.tinybert import Internals, tinybert
+from kdguard.distill.whitebox.tinybert import Internals
 from kdguard.errors import TrainingError
 
 ATTENTION = frozenset({"attention_mse", "attention_kl"})
@@ -90,79 +91,8 @@ def inside(
         {"student": student} | modules,
         document_batches(student, items, plan, seed),
         losses,
-        described=_described("inside", mix, teacher, mapping, consent),
+        described=described("inside", items, mix, teacher, mapping, consent),
     )
-
-
-def two_stages(
-    student: Any,
-    items: Sequence[Item],
-    teacher: TeacherModel,
-    mix: Mix,
-    plan: Plan,
-    seed: int,
-    consent: OwnerConsent | None,
-    *,
-    general: float = 0.4,
-    intermediate: float = 0.3,
-    layer_map: str | Sequence[tuple[int, int]] = "uniform",
-) -> Procedure:
-    """TinyBERT: layers on general text, then layers and at last predictions on the task.
-
-    Args:
-        student: A causal language model loaded with eager attention.
-        items: Those of the domain "general" for the first stage, the others for the second; without any of the first
-            kind all serve both.
-        teacher: Owned, of the same tokenizer and number of heads.
-        mix: `soft` and `temperature`; `text` must be 0.
-        plan: For steps and the size of batches.
-        seed: Of order and projections.
-        consent: Declaration of owning the teacher.
-        general: Share of the steps for the first stage.
-        intermediate: Share of the steps for the layers of the second stage; the rest learns predictions.
-        layer_map: As in `inside`.
-
-    Raises:
-        OwnershipError: No consent.
-        TrainingError: Shares that leave nothing for predictions.
-
-    References:
-        Jiao et al. (2020), TinyBERT, arXiv 1909.10351.
-    """
-    consent = checked(consent, "tinybert", teacher)
-    if min(general, intermediate) < 0 or general + intermediate >= 1 or mix.text or mix.options:
-        raise TrainingError(
-            "tinybert needs general + intermediate below 1, text = 0 and no options, got "
-            f"{general:g} + {intermediate:g}, text = {mix.text:g}"
-        )
-    mapping = layers_of(student, teacher, layer_map)
-    modules, project = projections_of(student, teacher, len(mapping.pairs), seed, "tinybert")
-    broad = [item for item in items if item.domain == "general"] or list(items)
-    narrow = [item for item in items if item.domain != "general"] or list(items)
-    ends = round(general * plan.steps), round((general + intermediate) * plan.steps)
-    batches = document_batches(student, broad, plan, seed), document_batches(student, narrow, plan, seed)
-    stage = ["general"]
-
-    def parts(step: int) -> list[Part]:
-        place = (step >= ends[0]) + (step >= ends[1])
-        stage[0] = ("general", "task_intermediate", "task_prediction")[place]
-        return list(batches[place > 0](step))
-
-    def losses(part: Part) -> Losses:
-        predicts = stage[0] == "task_prediction"
-        reads = {"output_hidden_states": not predicts, "output_attentions": not predicts}
-        mine, theirs = both(student, teacher, part.tensors["tokens"], reads)
-        length = part.tensors["tokens"].shape[1]
-        seen = torch.ones(length, length, dtype=torch.bool, device=part.tensors["tokens"].device).tril()
-        found = tinybert(
-            stage[0], mine, theirs, mapping, project, seen, mix.temperature, owner_consent=consent
-        )
-        where = taught(part.tensors)
-        lost = found.flatten()[where.places]
-        return Losses(lost.new_zeros(()), mix.soft * weighted(lost, where.weights, part.count))
-
-    described = _described("two_stages", mix, teacher, mapping, consent) | {"stages": ends}
-    return Procedure({"student": student} | modules, parts, losses, described=described)
 
 
 def both(
@@ -300,13 +230,14 @@ def _means(hidden: Tensor, part: Part) -> Tensor:
     return (hidden * weight).sum(1) / weight.sum(1).clamp_min(1)
 
 
-def _described(
-    family: str, mix: Mix, teacher: TeacherModel, mapping: LayerMap, consent: OwnerConsent
+def described(
+    family: str,
+    items: Sequence[Item],
+    mix: Mix,
+    teacher: TeacherModel,
+    mapping: LayerMap,
+    consent: OwnerConsent,
 ) -> dict[str, Any]:
-    return {
-        "family": family,
-        "mix": mix.record(),
-        "teacher": teacher.digest or teacher.name,
-        "layers": mapping.pairs,
-        "ownership": consent.as_manifest(),
-    }
+    """What the digest of a white-box run rests on; the declaration is part of it."""
+    told = {"teacher": teacher.digest or teacher.name, "layers": mapping.pairs}
+    return about(family, items, mix, ownership=consent.as_manifest(), **told)

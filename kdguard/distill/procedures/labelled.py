@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from kdguard.distill.objectives import hard_label, soft_label
 from kdguard.distill.procedures.beside import options_of
-from kdguard.distill.procedures.part import Item, Losses, Part, Procedure, cut, padded, rows_of_step
+from kdguard.distill.procedures.part import Item, Losses, Part, Procedure, about, cut, padded, rows_of_step
 from kdguard.distill.procedures.preferences import answer_logprob
 from kdguard.distill.procedures.writing import prompt_of, with_answer
 from kdguard.distill.students.data import Document
@@ -62,7 +63,7 @@ def labelled(
             tensors["label_probs"] = torch.tensor(
                 [_soft(known[row], classes) for row in piece], device=device
             )
-            dose = {known[piece[0]].document.source: len(piece)}
+            dose = Counter(known[row].document.source for row in piece)
             made.append(Part(tensors, tuple(piece), float(len(rows)), dose))
         return made
 
@@ -76,7 +77,7 @@ def labelled(
         )
         return Losses(torch.zeros((), device=device), mix.soft * found.sum() / part.count)
 
-    described = {"family": "labelled", "mix": mix.record(), "classes": classes}
+    described = about("labelled", items, mix, classes=classes)
     return Procedure({"student": student}, parts, losses, described=described)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from kdguard.distill.objectives import gkd, interleave_block, student_writes
 from kdguard.distill.objectives.vocabulary import shared_vocabulary
 from kdguard.distill.procedures.beside import TeacherModel, mixed_losses, teacher_logits
-from kdguard.distill.procedures.part import Item, Part, Procedure, document_parts, rows_of_step
+from kdguard.distill.procedures.part import Item, Part, Procedure, about, cut, document_parts, rows_of_step
 from kdguard.distill.procedures.writing import Writer, prompt_of, seed_at, with_answer
 from kdguard.distill.students.data import Document
 from kdguard.distill.students.plan import Mix, Plan
@@ -61,7 +62,7 @@ def on_policy(
             for row, writes in zip(rows, own, strict=True)
         ]
 
-    described = {"family": "on_policy", "share": share, "beta": beta}
+    described = about("on_policy", items, mix, share=share, beta=beta)
     return _graded(student, items, teacher, writer, mix, plan, seed, beta, documents, described)
 
 
@@ -104,7 +105,7 @@ def speculative(
             for row, prompt, answer in zip(rows, prompts, written, strict=True)
         ]
 
-    described = {"family": "speculative", "top_k": top_k, "beta": beta}
+    described = about("speculative", items, mix, top_k=top_k, beta=beta)
     return _graded(student, items, teacher, writer, mix, plan, seed, beta, documents, described)
 
 
@@ -166,6 +167,13 @@ def _judged(
     return stands
 
 
+def _told(part: Part, documents: Sequence[Document]) -> Part:
+    """The part, in which what the student wrote is graded and is no text to learn."""
+    theirs = torch.tensor([[document.source != "student"] for document in documents])
+    weights = part.tensors["weights"]
+    return replace(part, tensors=dict(part.tensors) | {"text_weights": weights * theirs.to(weights.device)})
+
+
 def _graded(
     student: Any,
     items: Sequence[Item],
@@ -183,13 +191,15 @@ def _graded(
 
     def parts(step: int) -> list[Part]:
         rows = rows_of_step(items, plan, seed, step)
-        return document_parts(documents(rows, step), rows, plan, device)
+        made = documents(rows, step)
+        parts = document_parts(made, rows, plan, device)
+        return [_told(part, piece) for part, piece in zip(parts, cut(made, plan), strict=True)]
 
     def soft(mine: Tensor, tokens: Tensor, target_ids: Tensor, places: Tensor) -> Tensor:
         mine, theirs = shared_vocabulary(mine, teacher_logits(teacher, tokens, places))
         return gkd(mine, theirs, beta, mix.temperature)
 
-    told: dict[str, Any] = {"mix": mix.record(), "teacher": teacher.digest or teacher.name}
+    told: dict[str, Any] = {"teacher": teacher.digest or teacher.name}
     told |= {"max_tokens": writer.max_tokens, "write_temperature": writer.temperature}
     return Procedure(
         {"student": student}, parts, mixed_losses(student, mix, soft), described=described | told

@@ -6,6 +6,7 @@ needed. Letters: b rows, t tokens a row, n taught positions, v vocabulary.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from kdguard.distill.students.data import Document
 from kdguard.distill.students.order import rows_at
-from kdguard.distill.students.plan import Plan
+from kdguard.distill.students.plan import Mix, Plan
 from kdguard.errors import TrainingError
 
 
@@ -78,7 +79,7 @@ class Procedure:
         losses: Losses of one micro-batch.
         after: Called when the weights have changed, with the steps done.
         state: Further tensors that a resumed run needs, changed in place.
-        described: All that decides the result beyond plan, modules and data; part of the run's digest.
+        described: All that decides the result beyond plan and weights, see `about`; part of the run's digest.
     """
 
     modules: Mapping[str, nn.Module]
@@ -87,6 +88,26 @@ class Procedure:
     after: Callable[[int], None] = lambda done: None
     state: Mapping[str, Tensor] = field(default_factory=dict)
     described: Mapping[str, Any] = field(default_factory=dict)
+
+
+def about(family: str, items: Sequence[Item], mix: Mix | None = None, **more: Any) -> dict[str, Any]:
+    """What a procedure's digest rests on: its family, data, objective and settings."""
+    told = {"family": family, "data": items_digest(items)} | more
+    return told if mix is None else told | {"mix": mix.record()}
+
+
+def items_digest(items: Sequence[Item]) -> str:
+    """BLAKE2 digest of everything in items that training may see."""
+    state = hashlib.blake2b(digest_size=16)
+    for item in items:
+        said = (item.domain, item.answer, item.label, item.label_probs, [dict(turn) for turn in item.turns])
+        state.update(repr(said).encode())
+        for document in (item.document, item.rejected):
+            if document is not None:
+                state.update(
+                    document.source.encode() + document.tokens.tobytes() + document.weights.tobytes()
+                )
+    return state.hexdigest()
 
 
 class Taught(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from kdguard.distill.objectives import cross_entropy, mutual
-from kdguard.distill.procedures.part import Item, Losses, Part, Procedure, at_places, taught, weighted
+from kdguard.distill.procedures.part import Item, Losses, Part, Procedure, about, at_places, taught, weighted
 from kdguard.distill.procedures.text import document_batches
 from kdguard.distill.students.plan import Mix, Plan
 
@@ -37,5 +37,5 @@ def peers(models: Sequence[Any], items: Sequence[Item], mix: Mix, plan: Plan, se
         return Losses(alone, whole - alone)
 
     names = {("student" if place == 0 else f"peer-{place}"): model for place, model in enumerate(models)}
-    described = {"family": "peers", "mix": mix.record(), "peers": len(models)}
+    described = about("peers", items, mix, peers=len(models))
     return Procedure(names, document_batches(models[0], items, plan, seed), losses, described=described)

@@ -16,6 +16,7 @@ from kdguard.distill.procedures.part import (
     Losses,
     Part,
     Procedure,
+    about,
     at_places,
     cut,
     dose_of,
@@ -77,8 +78,7 @@ def preferences(student: Any, items: Sequence[Item], mix: Mix, plan: Plan, seed:
             text = weighted(cross_entropy(logits, where.tokens), where.weights, part.count)
         return Losses(mix.text * text, mix.soft * found.sum() / float(part.tensors["pairs"]))
 
-    described = {"family": "preferences", "mix": mix.record()}
-    return Procedure({"student": student}, parts, losses, described=described)
+    return Procedure({"student": student}, parts, losses, described=about("preferences", items, mix))
 
 
 def answer_logprob(model: Any, tokens: Tensor, weights: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from kdguard.distill.procedures.part import (
     Losses,
     Part,
     Procedure,
+    about,
     at_places,
     cut,
     padded,
@@ -68,7 +69,7 @@ def moving_average(
         mixed_losses(student, mix, soft),
         follow,
         held,
-        {"family": "moving_average", "mix": mix.record(), "decay": decay},
+        about("moving_average", items, mix, decay=decay),
     )
 
 
@@ -124,7 +125,7 @@ def internalise(
         weights = tensors["weights"].flatten()[at]
         return Losses(torch.zeros(()), mix.soft * weighted(found, weights, part.count))
 
-    described = {"family": "internalise", "mix": mix.record(), "document": document}
+    described = about("internalise", items, mix, document=document)
     return Procedure({"student": student}, parts, losses, described=described)
 
 

@@ -13,6 +13,7 @@ from kdguard.distill.procedures.part import (
     Losses,
     Part,
     Procedure,
+    about,
     at_places,
     document_parts,
     rows_of_step,
@@ -34,7 +35,8 @@ def text(student: Any, items: Sequence[Item], plan: Plan, seed: int) -> Procedur
         mine = at_places(student(input_ids=part.tensors["tokens"]).logits, where.places)
         return Losses(weighted(cross_entropy(mine, where.tokens), where.weights, part.count), torch.zeros(()))
 
-    return Procedure({"student": student}, document_batches(student, items, plan, seed), losses)
+    batches = document_batches(student, items, plan, seed)
+    return Procedure({"student": student}, batches, losses, described=about("text", items))
 
 
 def document_batches(student: Any, items: Sequence[Item], plan: Plan, seed: int) -> Any:

@@ -48,6 +48,12 @@ def _check_teachers(recipe: Recipe, family: Family, where: str) -> None:
         raise TrainingError(
             f"{where}: '{name}' takes one teacher, got {count}; several mix by the objective 'multi_teacher_kl'"
         )
+    devices = {one.device for one in recipe.teachers} - {recipe.plan.device}
+    if devices and family.kind != "fleet":
+        raise TrainingError(
+            f"{where}: '{name}' runs student and teacher side by side: give both one device, got {recipe.plan.device} "
+            f"and {', '.join(sorted(devices))}"
+        )
     if family.kind == "across_tokenizers" and not recipe.masks.is_idle:
         raise TrainingError(f"{where}: '{name}' compares whole answers; leave out the table 'masks'")
 

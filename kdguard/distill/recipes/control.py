@@ -9,7 +9,7 @@ from typing import Any
 from kdguard.distill.corpora.corpus import examples
 from kdguard.distill.corpora.worlds import world_of
 from kdguard.distill.models import load_model, load_tokenizer, save_model
-from kdguard.distill.recipes.learning import plan_of
+from kdguard.distill.recipes.job import plan_of
 from kdguard.distill.recipes.models import Blank
 from kdguard.distill.recipes.recipe import Recipe
 from kdguard.distill.students.fleet import Report

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kdguard.distill.procedures.beside import TeacherModel
+from kdguard.distill.procedures.beside import TeacherModel, beside
 from kdguard.distill.procedures.loop import Outcome, Pace, run_loop
-from kdguard.distill.procedures.part import Item, Procedure, shortened
-from kdguard.distill.recipes.checks import mix_weights
-from kdguard.distill.recipes.families import Family
-from kdguard.distill.recipes.models import Blank, check_vocabulary
-from kdguard.distill.recipes.recipe import Recipe
-from kdguard.distill.students.fleet import Report
+from kdguard.distill.procedures.part import Item, Procedure, dose_of, shortened
+from kdguard.distill.procedures.text import text
+from kdguard.distill.recipes.choice import procedure_of
+from kdguard.distill.recipes.job import Job
+from kdguard.distill.recipes.models import check_vocabulary
 from kdguard.distill.students.packing import pack
-from kdguard.distill.students.plan import Mix, Plan, Slot
+from kdguard.distill.students.plan import Slot
 from kdguard.distill.students.shapes import shape_of
 from kdguard.distill.students.tokenizer import special_ids
 from kdguard.distill.students.training import train
 from kdguard.errors import TrainingError
 
-DEFAULT_ANSWER = 64
 SAME_VOCABULARY = frozenset({"beside", "several", "on_policy", "speculative", "inside", "two_stages"})
 
 
@@ -47,48 +45,6 @@ class Trained:
     described: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """Everything that training takes.
-
-    Attributes:
-        recipe: As read.
-        family: Of its objective.
-        blank: The student before training.
-        items: What it learns from.
-        teachers: Whom it learns from.
-        folder: For checkpoints.
-        report: Called at every report.
-    """
-
-    recipe: Recipe
-    family: Family
-    blank: Blank
-    items: list[Item]
-    teachers: list[TeacherModel]
-    folder: Path
-    report: Callable[[Report], None]
-
-    @property
-    def plan(self) -> Plan:
-        """The recipe's plan."""
-        return plan_of(self.recipe)
-
-    @property
-    def mix(self) -> Mix:
-        """The recipe's objective; options of the procedure are not part of it."""
-        table = self.recipe.objective
-        text, soft = mix_weights(table)
-        if not soft:
-            return Mix(text=text)
-        own = {name: value for name, value in table.options.items() if name not in self.family.options}
-        return Mix(text=text, soft=soft, temperature=table.temperature, objective=table.name, options=own)
-
-    def option(self, name: str, default: Any) -> Any:
-        """An option of the procedure."""
-        return self.recipe.objective.options.get(name, default)
-
-
 def learn(job: Job) -> Trained:
     """Train the student of a recipe; an interrupted run goes on where it was.
 
@@ -104,14 +60,6 @@ def learn(job: Job) -> Trained:
         return _generations(job)
     student = job.blank.model(device=job.recipe.plan.device, eager=job.family.eager)
     return _looped(job, student, procedure_of(job, student, _fitting(job)), job.folder)
-
-
-def plan_of(recipe: Recipe) -> Plan:
-    """The plan of a recipe as training takes it."""
-    table = recipe.plan.model_dump()
-    for name in ("learning_rate", "weight_decay", "device"):
-        del table[name]
-    return Plan(**table)
 
 
 def _fitting(job: Job) -> list[Item]:
@@ -173,9 +121,6 @@ def _looped(job: Job, student: Any, procedure: Procedure, folder: Path) -> Train
 
 def _generations(job: Job) -> Trained:
     """Born-again: a generation on text, unless there is a teacher, and then each taught by the one before."""
-    from kdguard.distill.procedures.beside import beside
-    from kdguard.distill.procedures.text import text
-
     items, count = _fitting(job), int(job.option("generations", 1))
     if count < 1:
         raise TrainingError(f"objective.options.generations must be at least 1, got {count}")
@@ -198,88 +143,6 @@ def _generations(job: Job) -> Trained:
     return done
 
 
-def procedure_of(job: Job, student: Any, items: list[Item]) -> Procedure:
-    """The procedure of the recipe's objective."""
-    from kdguard.distill.procedures import beside, preferences, self_taught, text
-
-    mix, plan, seed = job.mix, job.plan, job.blank.seed
-    match job.family.kind:
-        case "fleet":
-            return text.text(student, items, plan, seed)
-        case "beside":
-            return beside.beside(student, items, job.teachers[0], mix, plan, seed)
-        case "several":
-            way = job.option("weighting", "mean")
-            return beside.several(student, items, job.teachers, mix, plan, seed, way)
-        case "moving_average":
-            return self_taught.moving_average(
-                student, items, mix, plan, seed, float(job.option("decay", 0.99))
-            )
-        case "internalise":
-            document = str(job.option("document", ""))
-            return self_taught.internalise(student, job.blank.tokenizer, items, document, mix, plan, seed)
-        case "preferences":
-            return preferences.preferences(student, items, mix, plan, seed)
-        case "on_policy" | "speculative" | "adversarial":
-            return _written(job, student, items)
-        case _:
-            return _further(job, student, items)
-
-
-def _written(job: Job, student: Any, items: list[Item]) -> Procedure:
-    """Procedures in which the student writes."""
-    from kdguard.distill.procedures.adversarial import adversarial
-    from kdguard.distill.procedures.on_policy import on_policy, speculative
-    from kdguard.distill.procedures.writing import Writer, roomy
-
-    mix, plan, seed, length = job.mix, job.plan, job.blank.seed, job.recipe.student.length
-    writer = Writer(
-        student,
-        job.blank.tokenizer,
-        length=length,
-        max_tokens=int(job.option("max_tokens", DEFAULT_ANSWER)),
-        temperature=float(job.option("write_temperature", 1.0)),
-    )
-    kept = roomy(items, writer.length)
-    skip = ("max_tokens", "write_temperature")
-    told = {name: value for name, value in job.recipe.objective.options.items() if name in job.family.options}
-    told = {name: value for name, value in told.items() if name not in skip}
-    if job.family.kind == "adversarial":
-        return adversarial(student, kept, writer, mix, plan, seed, **told)
-    way = on_policy if job.family.kind == "on_policy" else speculative
-    return way(student, kept, job.teachers[0], writer, mix, plan, seed, **told)
-
-
-def _further(job: Job, student: Any, items: list[Item]) -> Procedure:
-    from kdguard.distill.procedures.cross_tokenizer import across_tokenizers
-    from kdguard.distill.procedures.inside import inside, two_stages
-    from kdguard.distill.procedures.labelled import labelled
-    from kdguard.distill.procedures.peers import peers
-    from kdguard.distill.whitebox.consent import consent_from
-
-    mix, plan, seed, tokenizer = job.mix, job.plan, job.blank.seed, job.blank.tokenizer
-    match job.family.kind:
-        case "peers":
-            count, device = int(job.option("peers", 2)), job.recipe.plan.device
-            others = [job.blank.model(device=device, extra_seed=place) for place in range(1, count)]
-            return peers([student, *others], items, mix, plan, seed)
-        case "labelled":
-            return labelled(student, tokenizer, items, mix, plan, seed)
-        case "across_tokenizers":
-            return across_tokenizers(student, tokenizer, items, job.teachers[0], mix, plan, seed)
-        case "inside" | "two_stages":
-            consent = consent_from(job.recipe.ownership)
-            told = {
-                name: value
-                for name, value in job.recipe.objective.options.items()
-                if name in job.family.options
-            }
-            way = inside if job.family.kind == "inside" else two_stages
-            return way(student, items, job.teachers[0], mix, plan, seed, consent, **told)
-        case _:
-            raise TrainingError(f"no procedure of kind '{job.family.kind}'")
-
-
 def _shape_record(model: Any) -> dict[str, Any]:
     try:
         return shape_of(model.config).record()
@@ -291,6 +154,4 @@ def _shape_record(model: Any) -> dict[str, Any]:
 
 
 def _unique(items: list[Item]) -> dict[str, int]:
-    from kdguard.distill.procedures.part import dose_of
-
     return dose_of([item.document for item in items])

@@ -21,8 +21,9 @@ from kdguard.distill.recipes import tables
 from kdguard.distill.recipes.asked import ask_teacher
 from kdguard.distill.recipes.control import control_student
 from kdguard.distill.recipes.families import Family, family_of
+from kdguard.distill.recipes.job import Job, plan_of
 from kdguard.distill.recipes.judging import judge
-from kdguard.distill.recipes.learning import Job, Trained, learn, plan_of
+from kdguard.distill.recipes.learning import Trained, learn
 from kdguard.distill.recipes.material import Source, items_of, read_source
 from kdguard.distill.recipes.models import Blank, blank_student, load_teachers
 from kdguard.distill.recipes.recipe import Recipe

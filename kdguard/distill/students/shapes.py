@@ -145,15 +145,8 @@ def shape_of(config: Any) -> Shape:
     Raises:
         TrainingError: The configuration is not a plain Llama: other kind, biases, scaled rotary, other activation.
     """
-    rope = config.rope_parameters or {}
-    plain = (
-        config.model_type == "llama"
-        and rope.get("rope_type", "default") == "default"
-        and config.hidden_act == "silu"
-        and not (config.attention_bias or config.mlp_bias)
-        and config.head_dim * config.num_attention_heads == config.hidden_size
-    )
-    if not plain:
+    rope = getattr(config, "rope_parameters", None) or {}
+    if config.model_type != "llama" or not _is_plain(config, rope):
         raise TrainingError(
             "only a plain Llama can be stacked (silu, no biases, unscaled rotary positions), got "
             f"model_type '{config.model_type}'; build the student from a Shape instead"
@@ -169,4 +162,13 @@ def shape_of(config: Any) -> Shape:
         tied=config.tie_word_embeddings,
         rope_theta=rope.get("rope_theta", 10_000.0),
         norm_eps=config.rms_norm_eps,
+    )
+
+
+def _is_plain(config: Any, rope: Mapping[str, Any]) -> bool:
+    return bool(
+        rope.get("rope_type", "default") == "default"
+        and config.hidden_act == "silu"
+        and not (config.attention_bias or config.mlp_bias)
+        and config.head_dim * config.num_attention_heads == config.hidden_size
     )

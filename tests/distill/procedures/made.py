@@ -13,7 +13,7 @@ from kdguard.distill.corpora.worlds import world_of
 from kdguard.distill.procedures.adversarial import adversarial
 from kdguard.distill.procedures.beside import TeacherModel, beside, several
 from kdguard.distill.procedures.cross_tokenizer import across_tokenizers
-from kdguard.distill.procedures.inside import inside, two_stages
+from kdguard.distill.procedures.inside import inside
 from kdguard.distill.procedures.labelled import labelled
 from kdguard.distill.procedures.on_policy import on_policy, speculative
 from kdguard.distill.procedures.part import Item, Procedure
@@ -21,6 +21,7 @@ from kdguard.distill.procedures.peers import peers
 from kdguard.distill.procedures.preferences import preferences
 from kdguard.distill.procedures.self_taught import internalise, moving_average
 from kdguard.distill.procedures.text import text
+from kdguard.distill.procedures.two_stages import two_stages
 from kdguard.distill.procedures.writing import Writer
 from kdguard.distill.recipes.models import Blank
 from kdguard.distill.students.documents import Pair, ask, documents_of_pairs

@@ -13,13 +13,14 @@ from kdguard.distill.objectives import cross_entropy, dpo, forward_kl, uld
 from kdguard.distill.procedures.adversarial import Discriminator, adversarial
 from kdguard.distill.procedures.beside import TeacherModel, beside, several
 from kdguard.distill.procedures.cross_tokenizer import align
-from kdguard.distill.procedures.inside import inside, two_stages
+from kdguard.distill.procedures.inside import inside
 from kdguard.distill.procedures.loop import Pace, run_loop
 from kdguard.distill.procedures.on_policy import interleaved, on_policy
 from kdguard.distill.procedures.part import Item, Procedure, shortened
 from kdguard.distill.procedures.peers import peers
 from kdguard.distill.procedures.preferences import preferences
 from kdguard.distill.procedures.self_taught import internalise, moving_average
+from kdguard.distill.procedures.two_stages import two_stages
 from kdguard.distill.procedures.writing import Writer, prompt_of, with_answer
 from kdguard.distill.students.data import Document
 from kdguard.distill.students.plan import Mix, Plan
@@ -141,6 +142,16 @@ def test_the_student_writes_its_share() -> None:
 
     assert sources(1.0).keys() == {"student"}
     assert sources(0.0).keys() == {"teacher"}
+
+
+def test_what_the_student_wrote_is_no_text_to_learn() -> None:
+    student, held, mix = model(), teacher(), Mix(text=1.0, soft=1.0, objective="gkd")
+
+    def text_loss(share: float) -> float:
+        return losses_of(on_policy(student, items(), held, writer(student), mix, PLAN, SEED, share=share))[0]
+
+    assert text_loss(1.0) == 0
+    assert text_loss(0.0) == pytest.approx(losses_of(FAMILIES["text"](PLAN))[0], rel=1e-5)
 
 
 def test_what_is_written_changes_with_step_and_weights() -> None:

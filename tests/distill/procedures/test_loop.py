@@ -20,10 +20,11 @@ from kdguard.distill.students.data import Document
 from kdguard.distill.students.fleet import Report
 from kdguard.distill.students.packing import pack
 from kdguard.distill.students.plan import Plan, Slot
+from kdguard.distill.students.shapes import shape_of
 from kdguard.distill.students.training import train
 from kdguard.errors import TrainingError
 from tests.distill.procedures.killed_loop import KILLED, run
-from tests.distill.procedures.made import FAMILIES, PLAN, SEED, WHOLE, gradient, model
+from tests.distill.procedures.made import FAMILIES, PLAN, SEED, WHOLE, gradient, items, model
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -62,8 +63,6 @@ def test_the_loop_is_the_fleet_where_both_can_train() -> None:
         for place in range(6)
     ]
     plan = Plan(steps=5, rows=3, report_every=5)
-    from kdguard.distill.students.shapes import shape_of
-
     start = {name: value.clone() for name, value in student.state_dict().items()}
     slot = Slot(name="one", data=pack(documents, 12), seed=SEED, learning_rate=1e-2, start=start)
     fleet = train(shape_of(student.config), slot, plan)
@@ -123,9 +122,22 @@ def test_checkpoints_of_another_version_or_run_are_refused(tmp_path: Path) -> No
     outcome: Outcome = run_loop(FAMILIES["text"](PLAN), PLAN, Pace(), folder=tmp_path)
     with pytest.raises(TrainingError, match="belongs to another run"):
         run_loop(FAMILIES["text"](PLAN), PLAN, Pace(learning_rate=1.0), folder=tmp_path)
+    others = text(model(), items()[1:], PLAN, SEED)
+    with pytest.raises(TrainingError, match="belongs to another run"):
+        run_loop(others, PLAN, Pace(), folder=tmp_path)
     again = run_loop(FAMILIES["text"](PLAN), PLAN, Pace(), folder=tmp_path)
     assert again.history == outcome.history  # a finished run has nothing to do
     described = tmp_path / "step-000000004" / "checkpoint.json"
     described.write_text(json.dumps(json.loads(described.read_text()) | {"checkpoint_version": 9}))
     with pytest.raises(TrainingError, match="version 9, this kdguard reads version 1"):
         run_loop(FAMILIES["text"](PLAN), PLAN, Pace(), folder=tmp_path)
+
+
+def test_half_precision_products_keep_float32_weights() -> None:
+    narrow = replace(PLAN, arithmetic="bfloat16")
+    procedure = FAMILIES["forward_kl"](narrow)
+    found = run_loop(procedure, narrow, Pace(learning_rate=1e-3))
+    exact = run_loop(FAMILIES["forward_kl"](PLAN), PLAN, Pace(learning_rate=1e-3))
+    assert all(weight.dtype == torch.float32 for weight in procedure.modules["student"].parameters())
+    for (_, text_loss, soft), (_, exact_text, exact_soft) in zip(found.history, exact.history, strict=True):
+        assert text_loss[0] + soft[0] == pytest.approx(exact_text[0] + exact_soft[0], rel=0.02)

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from kdguard.distill.model_folder import digest_folder
-from kdguard.distill.models import load_model, load_tokenizer
+from kdguard.distill.models import load_model, load_tokenizer, save_model
 from kdguard.distill.objectives.registry import OBJECTIVES
 from kdguard.distill.recipes.families import BY_NAME, PARTS_OF, family_of
 from kdguard.distill.recipes.run import train_recipe
 from kdguard.errors import TrainingError
 from tests.distill.recipes.tiny import ASKED, CORPUS, OWNED, STUDENT, read, tiny
+from tests.distill.teachers.tiny import gpt2
+from tests.distill.teachers.tiny import tokenizer as gpt2_tokenizer
 
 INTENTS = CORPUS.replace(', "refusals"', "")
 TOPK = ASKED + 'soft = "topk"\n'
@@ -98,6 +100,23 @@ def test_what_is_asked_is_counted_and_kept(base: Path) -> None:
     assert manifest["dose"]["teacher_share"] == 1.0
     assert manifest["data"][0]["teachers"] == ["teacher"]
     assert (base / "topk_tail_kl" / "transcripts-0" / "exchanges.parquet").is_file()
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "forward_kl"])
+def test_students_of_other_architectures_train_in_the_loop(name: str, base: Path) -> None:
+    folder = base / "gpt2"
+    if not folder.exists():
+        save_model(gpt2(), gpt2_tokenizer(), folder)
+    rest = (
+        TRAINED.replace("teacher/student", "gpt2")
+        if name == "forward_kl"
+        else (TRAINED.split("[[teachers]]")[0].replace("teacher/student", "gpt2"))
+    )
+    manifest = train_recipe(read(tiny(name, rest=rest), base), base / f"gpt2-{name}")
+    assert manifest["student"]["engine"] == "loop"
+    assert manifest["student"]["shape"]["model_type"] == "gpt2"
+    assert manifest["started_from"] == "gpt2"
+    assert load_model(base / f"gpt2-{name}" / "student").config.model_type == "gpt2"
 
 
 @pytest.mark.parametrize("part", PARTS_OF)

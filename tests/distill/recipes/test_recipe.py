@@ -57,6 +57,10 @@ REFUSED = {
     "text twice": (tiny("hinton", "text = 0.5"), "holds cross-entropy already"),
     "soft on text": (tiny("cross_entropy", "soft = 0.5"), "'cross_entropy' is the text itself"),
     "no weight": (tiny("forward_kl", "soft = 0.0"), "must not both be 0"),
+    "two devices": (
+        tiny("forward_kl", rest=STUDENT + 'device = "cuda"\n'),
+        "give both one device, got cpu and cuda",
+    ),
     "unknown shape": (tiny("forward_kl", rest=STUDENT.replace("micro", "huge")), "no shape 'huge'"),
     "unknown world": (
         tiny("forward_kl", data=CORPUS + 'world = "dolomite"\n'),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import GPT2Config, LlamaForCausalLM
 
 from kdguard.distill.students.shapes import NAMED, Shape, llama_config, named_shape, shape_of
 from kdguard.distill.students.weights import (
@@ -66,6 +66,8 @@ def test_what_cannot_be_a_shape_is_refused() -> None:
     config.hidden_act = "gelu"
     with pytest.raises(TrainingError, match="only a plain Llama can be stacked"):
         shape_of(config)
+    with pytest.raises(TrainingError, match="got model_type 'gpt2'"):
+        shape_of(GPT2Config())
 
 
 def test_weights_of_another_shape_are_refused() -> None:
