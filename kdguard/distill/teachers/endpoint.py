@@ -14,10 +14,11 @@ from typing import Any
 
 import openai
 
+from kdguard.distill.teachers.bounded_response import hooks
 from kdguard.distill.teachers.endpoint_body import read_body, request_body
 from kdguard.distill.teachers.pacing import Pace
 from kdguard.distill.teachers.permission import check_address
-from kdguard.distill.teachers.protocol import CHAT, TIMED_OUT, UNREACHABLE, Answer, Ask, failed
+from kdguard.distill.teachers.protocol import BAD_ANSWER, CHAT, TIMED_OUT, UNREACHABLE, Answer, Ask, failed
 from kdguard.errors import TeacherError
 
 _BYTES_A_TOKEN = 3  # a low guess of English, so that the count of tokens is rather too high
@@ -38,7 +39,7 @@ class EndpointTeacher:
         permission: Declares who permits its use, see `permission`.
         concurrency: Requests under way at once.
         pace: Limits a minute; none if None.
-        timeout_s: Seconds that one try may take.
+        timeout_s: Seconds that one try may take, see `bounded_response`.
         retries: Tries after the first.
         limit_name: Chat parameter for the limit on tokens: `max_tokens`, or `max_completion_tokens`.
         clock: Seconds, for `latency_ms`.
@@ -78,7 +79,10 @@ class EndpointTeacher:
             timeout=timeout_s,
             max_retries=retries,
             http_client=openai.DefaultHttpxClient(
-                follow_redirects=False, trust_env=not self.permission.loopback, timeout=timeout_s
+                follow_redirects=False,
+                trust_env=not self.permission.loopback,
+                timeout=timeout_s,
+                event_hooks=hooks(timeout_s),
             ),
         )
 
@@ -127,6 +131,8 @@ class EndpointTeacher:
             return refused(UNREACHABLE, f"connection_error: {type(error.__cause__ or error).__name__}")
         except openai.APIStatusError as error:
             return refused(error.status_code, _reason(error))
+        except TeacherError as error:
+            return refused(BAD_ANSWER, f"too_large: {error}")
         except (openai.OpenAIError, ValueError, TypeError) as error:
             return refused(400, f"{type(error).__name__}: {error}")
         return read_body(content, ask, self._model, latency_ms=spent())

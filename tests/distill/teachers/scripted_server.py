@@ -21,10 +21,12 @@ class Script:
     Attributes:
         reply: From the number of the request and its body to status, body and headers.
         delay_s: Seconds before every reply.
+        trickle_s: Seconds before every byte of a body.
     """
 
     reply: Callable[[int, dict[str, Any]], Reply]
     delay_s: float = 0.0
+    trickle_s: float = 0.0
     url: str = ""
     seen: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -74,7 +76,9 @@ def serving(script: Script) -> Iterator[Script]:
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(raw)))
                 self.end_headers()
-                self.wfile.write(raw)
+                for part in [raw[at : at + 1] for at in range(len(raw))] if script.trickle_s else [raw]:
+                    time.sleep(script.trickle_s)
+                    self.wfile.write(part)
             except OSError:
                 pass  # the client stopped waiting
 

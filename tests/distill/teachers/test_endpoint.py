@@ -279,6 +279,23 @@ def test_a_slow_server_is_a_timeout(script: Script) -> None:
     assert len(script.seen) == 2
 
 
+def test_a_server_that_trickles_is_a_timeout_too(script: Script) -> None:
+    script.trickle_s = 0.02
+    began = time.monotonic()
+    answer = one(script, timeout_s=0.1, retries=1)
+    assert (answer.status, answer.error) == (504, "timeout")
+    assert time.monotonic() - began < 3, "the body would take five seconds, twice"
+    assert len(script.seen) == 2
+
+
+def test_a_body_without_end_is_not_read_to_its_end(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kdguard.distill.teachers.bounded_response.MOST_BYTES", 1000)
+    script.reply = lambda number, asked: (200, chat("x" * 5000), {})
+    answer = one(script)
+    assert (answer.status, answer.error) == (502, "too_large: a response must have at most 1000 bytes")
+    assert len(script.seen) == 1
+
+
 def test_a_server_that_is_down_is_unreachable() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
