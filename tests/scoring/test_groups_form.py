@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from kdguard.errors import BaselineError
 from kdguard.scoring.groups.find import SHARES, select
 from kdguard.scoring.groups.form import Graph, groups_in
 from kdguard.scoring.groups.outcome import compare
@@ -147,6 +148,12 @@ def test_reference_survives_the_file() -> None:
     assert after.across.dtype == np.bool_
     for name in ("score", "size", "across", "log_owners", "member_owner", "member_group", "draw_score"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+
+
+def test_groups_of_another_procedure_are_refused() -> None:
+    arrays, header = to_arrays(reference(np.zeros(3)))
+    with pytest.raises(BaselineError, match="must be learnt by procedure"):
+        from_arrays(arrays, {**header, "procedure": 1})
 
 
 def test_outcome_counts_found_false_and_pure() -> None:

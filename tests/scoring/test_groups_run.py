@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -12,6 +13,7 @@ import kdguard
 from kdguard.detectors import default_suite
 from kdguard.evidence import Guarantee
 from kdguard.report.plots import MAX_NODES
+from kdguard.scoring.baseline import Baseline
 from kdguard.scoring.store import load_baseline, save_baseline
 from kdguard.simulate.campaign import Tactics
 from kdguard.simulate.traffic import Simulated, campaign_world, simulate
@@ -68,6 +70,38 @@ def test_few_honest_groups_lead_to_a_review_at_most(findings: Findings) -> None:
         if verdict.kind == "cluster" and verdict.calibration_size < 99:
             assert verdict.decision is Decision.REVIEW
             assert verdict.evidence[0].guarantee is Guarantee.DESCRIPTIVE
+
+
+def with_honest_groups(count: int) -> Baseline:
+    """The small baseline as if so many groups had formed among its honest owners, and shown little."""
+    baseline = small_baseline()
+    assert baseline.groups is not None
+    rng = np.random.default_rng(count)
+    honest = replace(
+        baseline.groups,
+        score=rng.exponential(0.5, count),
+        size=np.full(count, 4),
+        across=np.ones(count, np.bool_),
+        log_owners=np.full(count, 100),
+        member_owner=rng.integers(1, 2**63, count).astype(np.uint64),
+        member_group=np.arange(count),
+    )
+    return replace(baseline, groups=honest)
+
+
+@pytest.mark.parametrize(("count", "decision"), [(98, Decision.REVIEW), (150, Decision.FLAG)])
+def test_a_flag_needs_ninety_nine_honest_groups(
+    count: int, decision: Decision, honest: Simulated, thieves: Simulated
+) -> None:
+    accounts = pa.concat_tables([honest.accounts, thieves.accounts])
+    found = kdguard.score(honest.exchanges + thieves.exchanges, with_honest_groups(count), accounts)
+    campaign = set(thieves.accounts["account_id"].to_pylist())
+    across = [v for v in found.verdicts if v.kind == "cluster" and v.stratum == "groups across owners"]
+    best = max(across, key=lambda v: len(campaign & set(v.members)))
+    assert len(campaign & set(best.members)) >= len(campaign) / 2
+    assert best.calibration_size == count
+    assert best.decision is decision
+    assert best.p_value == pytest.approx(1 / (count + 1))
 
 
 def test_members_are_reviewed_and_know_their_cluster(findings: Findings) -> None:

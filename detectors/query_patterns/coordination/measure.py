@@ -37,7 +37,11 @@ SHARING = {
     "addresses": Tactics(shared_addresses=1.0),
     "nothing": Tactics(),
     "nothing, paraphrased shards": Tactics(paraphrase=1.0, shards=1.0),
+    "bursts": Tactics(synchrony=1.0),
+    "pivot": Tactics(pivot=1.0),
+    "succession": Tactics(succession=1.0),
 }
+USUAL = tuple(SHARING)[:4]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +56,7 @@ class Plan:
         split: Prompts and wordings used; a baseline must not have seen them.
         data: Folder of real prompts, or None.
         fdr: False discovery rate aimed at.
+        sharing: What campaigns share, of `SHARING`.
     """
 
     owners: int = 150
@@ -61,6 +66,7 @@ class Plan:
     split: Split = "test"
     data: Path | None = None
     fdr: float = 0.1
+    sharing: tuple[str, ...] = USUAL
 
 
 def outcome(parts: Sequence[Simulated], baseline: Baseline, *, fdr: float = 0.1) -> Outcome:
@@ -96,12 +102,12 @@ def measure_world(number: int, plan: Plan, baseline: Baseline) -> list[dict[str,
     honest = simulate(world, seed=plan.seed + number, split=plan.split, data=plan.data)
     technique = TECHNIQUES[number % len(TECHNIQUES)]
     rows = [_row("nobody", "", outcome([honest], baseline, fdr=plan.fdr))]
-    for sharing, tactics in SHARING.items():
+    for sharing in plan.sharing:
         campaign = campaign_world(
             technique=technique,
             accounts=plan.accounts,
             requests=plan.requests,
-            tactics=tactics,
+            tactics=SHARING[sharing],
             name=f"{technique}-{sharing}-{number}",
         )
         thieves = simulate(campaign, seed=plan.seed + 5_000 + number, split=plan.split, data=plan.data)
@@ -184,10 +190,11 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--baseline-owners", type=int, default=3_000)
     parser.add_argument("--seed", type=int, default=90_000)
     parser.add_argument("--data", type=Path, default=None, help="folder of real prompts")
+    parser.add_argument("--sharing", nargs="+", choices=tuple(SHARING), default=list(USUAL))
     parser.add_argument("--workers", type=int, default=1)
     given = parser.parse_args(arguments)
     baseline = simulated_baseline(given.baseline_owners, 1_000 + given.seed, given.data)
-    plan = Plan(owners=given.owners, seed=given.seed, data=given.data)
+    plan = Plan(owners=given.owners, seed=given.seed, data=given.data, sharing=tuple(given.sharing))
     rows = measure(given.worlds, plan, baseline, workers=given.workers)
     sys.stdout.write("\n".join(_lines(rows)) + "\n")
 

@@ -7,8 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kdguard.errors import BaselineError
 from kdguard.scoring.groups.rarity import Rarity
 from kdguard.scoring.groups.reference import GroupReference
+
+PROCEDURE = 2
+"""How groups are formed and scored; groups learnt by another procedure are nothing to rank among."""
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -25,11 +29,20 @@ def to_arrays(reference: GroupReference) -> tuple[Arrays, dict[str, Any]]:
     for kind in rarity.codes:
         arrays[f"groups/codes/{kind}"] = rarity.codes[kind]
         arrays[f"groups/counts/{kind}"] = rarity.counts[kind]
-    return arrays, {"rarity_owners": rarity.owners, "kinds": list(rarity.codes)}
+    return arrays, {"procedure": PROCEDURE, "rarity_owners": rarity.owners, "kinds": list(rarity.codes)}
 
 
 def from_arrays(arrays: Arrays, header: dict[str, Any]) -> GroupReference:
-    """Undo `to_arrays`."""
+    """Undo `to_arrays`.
+
+    Raises:
+        BaselineError: The groups were learnt by another procedure.
+    """
+    if header.get("procedure") != PROCEDURE:
+        raise BaselineError(
+            f"honest groups of a baseline must be learnt by procedure {PROCEDURE}, these were by "
+            f"{header.get('procedure', 1)}; make the baseline again with `kdguard baseline`"
+        )
     own = {name: arrays[f"groups/{name}"] for name in _ARRAYS}
     own["across"] = own["across"].astype(np.bool_)
     rarity = Rarity(
