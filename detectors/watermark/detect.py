@@ -24,8 +24,9 @@ from kdguard.evidence import Abstention, Evidence, Guarantee
 
 VERSION: Final = "1"
 FEWEST_BACKING: Final = 199
-_SPREAD: Final = (0.9, 1.1)
+_SPREAD: Final = 0.1
 _SHIFT: Final = 0.2
+_ERRORS: Final = 3.0  # standard errors that few decoys are given on top
 
 MEANING: Final = (
     "H0: the key is independent of this text. Rejecting it proves contact with text marked by the key, "
@@ -55,7 +56,9 @@ class Decoys:
         """Why the exact tail cannot be relied on, or None."""
         if self.count < FEWEST_BACKING:
             return f"{self.count} decoy keys are too few to back it, at least {FEWEST_BACKING} are needed"
-        if not _SPREAD[0] <= self.z_sd <= _SPREAD[1] or abs(self.z_mean) > _SHIFT:
+        spread = max(_SPREAD, _ERRORS / (2 * self.count) ** 0.5)
+        shift = max(_SHIFT, _ERRORS / self.count**0.5)
+        if abs(self.z_sd - 1) > spread or abs(self.z_mean) > shift:
             return f"decoy keys score with mean {self.z_mean:+.2f} and spread {self.z_sd:.2f} in place of 0 and 1"
         return None
 

@@ -1,15 +1,15 @@
 """Radioactivity of real students: a teacher marks its text, transformers learn from mixtures, tests look for the mark.
 
-`python -m tests.bench.radioactivity [SCALE]` trains a teacher and some fifteen students of 30,000 parameters on a
-corpus made here, and prints one JSON object a row: by dose and key, p of the plain test and of the contrasts, held-out
-loss beside a clean twin's, what removal costs. About ten minutes of one core at scale 1.
+`python -m tests.bench.radioactivity [SCALE [strong]]` trains a teacher and some fifteen students of 30,000 parameters
+on a corpus made here, and prints one JSON object a row: by dose and key, p of the plain test and of the contrasts,
+held-out loss beside a clean twin's, what removal costs. About ten minutes of one core at scale 1.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -56,7 +56,7 @@ class Study:
         documents: Texts that a student learns from, 124 tokens each.
         steps: Optimiser steps of a student; 32 rows of 128 tokens each.
         answers: Texts that a suspect writes for the closed test.
-        keys: Keys, each with its own marked teacher text.
+        keys: Numbers of keys, each with its own marked teacher text.
         doses: Shares of marked texts.
         delta: What green tokens' log-odds gain.
         gamma: Share of green tokens.
@@ -65,7 +65,7 @@ class Study:
     documents: int = 2_000
     steps: int = 150
     answers: int = 400
-    keys: int = 2
+    keys: tuple[int, ...] = (0, 1)
     doses: tuple[float, ...] = (0.01, 0.05, 0.1, 1.0)
     delta: float = 3.0
     gamma: float = 0.25
@@ -278,31 +278,27 @@ def rows(study: Study) -> Iterator[dict[str, Any]]:
     """All rows of a study."""
     bench = Bench(study)
     clean_loss = loss(expectations(bench.clean[0], bench.held_out), bench.held_out)
-    keys = [bench.key(number) for number in range(study.keys)]
-    marked = [bench.marked(key, 100 + at) for at, key in enumerate(keys)]
+    keys = [bench.key(number) for number in study.keys]
+    marked = [bench.marked(key, 100 + number) for number, key in zip(study.keys, keys, strict=True)]
     yield _mark_row(bench, marked[0], clean_loss)
     yield from _innocent_rows(bench)
-    for at, key in enumerate(keys):
-        yield {"bench": "dose", "dose": 0.0, "key": at} | bench.judge(bench.clean[0], key)
+    for number, key, text in zip(study.keys, keys, marked, strict=True):
+        yield {"bench": "dose", "dose": 0.0, "key": number} | bench.judge(bench.clean[0], key)
         for dose in study.doses:
-            student = bench.student(mixed(bench, marked[at], dose, at), seed=10 + at)
+            student = bench.student(mixed(bench, text, dose, number), seed=10 + number)
             told = bench.judge(student, key)
             excess = round(told["held_out_loss"] / clean_loss - 1, 4)
-            yield {"bench": "dose", "dose": dose, "key": at} | told | {"loss_excess": excess}
+            yield {"bench": "dose", "dose": dose, "key": number} | told | {"loss_excess": excess}
     removals = {
         "paraphrase 30 %": reworded(marked[0], 0.3, 5),
         "paraphrase 60 %": reworded(marked[0], 0.6, 5),
         "likeliest half": picked(bench, marked[0], 0.5),
         "targeted removal": scrubbed(bench, marked[0], 5),
-        "half of another teacher's key": _two_keys(marked),
+        "half of it another teacher's": mixed(bench, marked[0], 0.5, 5),
     }
     for name, text in removals.items():
         told = bench.judge(bench.student(text, seed=10), keys[0])
         yield {"bench": "removal", "how": name, "dose": 1.0} | told
-
-
-def _two_keys(marked: Sequence[Words]) -> Words:
-    return [marked[at % len(marked)][at] for at in range(len(marked[0]))]
 
 
 def _mark_row(bench: Bench, marked: Words, clean_loss: float) -> dict[str, Any]:
@@ -351,13 +347,14 @@ def _innocent_p(bench: Bench, weighted: Weighted, mode: str, number: int) -> flo
 
 if __name__ == "__main__":
     scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
-    full = Study()
+    strong = len(sys.argv) > 2 and sys.argv[2] == "strong"
+    full = Study(gamma=0.1, delta=4.0, keys=(7,)) if strong else Study()
     sized = replace(
         full,
         documents=max(64, int(full.documents * scale)),
         steps=max(2, int(full.steps * scale)),
         answers=max(16, int(full.answers * scale)),
-        keys=full.keys if scale >= 0.5 else 1,
+        keys=full.keys if scale >= 0.5 else full.keys[:1],
     )
     for row in rows(sized):
         print(json.dumps(row), flush=True)

@@ -9,11 +9,17 @@ import typer
 
 
 def radioactivity(
-    suspect: Annotated[list[Path], typer.Argument(help="What the suspect wrote: token ids or text.")],
+    suspect: Annotated[
+        list[Path], typer.Argument(help="What the suspect wrote; with weights, what it is to read.")
+    ],
     clean: Annotated[
         list[Path],
-        typer.Option(help="What models wrote that saw no mark, e.g. the teacher without it; repeat it."),
+        typer.Option(help="What models wrote that saw no mark, or their folders with weights; repeat it."),
     ],
+    suspect_weights: Annotated[
+        Path | None,
+        typer.Option(help="The suspect's folder, where its weights are at hand.", file_okay=False),
+    ] = None,
     mark: Annotated[Path | None, typer.Option(help="The mark's public description, JSON.")] = None,
     scheme: Annotated[str | None, typer.Option(help="In place of --mark, e.g. green-siphash.")] = None,
     parameter: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER of the scheme; repeat it.")] = None,
@@ -54,7 +60,7 @@ def radioactivity(
     """
     from kdguard.cli.watermark.keys import key_of, mark_of
     from kdguard.cli.watermark.telling import tell
-    from kdguard.detectors.watermark.radioactivity.suspects import closed_tests
+    from kdguard.detectors.watermark.radioactivity.suspects import Guard, closed_tests, open_test
     from kdguard.detectors.watermark.radioactivity.weights import Gate
     from kdguard.detectors.watermark.reading import Columns, load_tokenizer, read_texts
 
@@ -64,14 +70,11 @@ def radioactivity(
     read = read_texts(suspect, Columns(column, prompt_column, by), maker, told)
     for note in read.notes:
         typer.echo(note, err=True)
-    found = closed_tests(
-        told.scheme,
-        asked.key,
-        read,
-        clean=read_texts(clean, Columns(column), maker, told).texts,
-        known=None if known is None else read_texts([known], Columns(column), maker, told).texts,
-        gate=Gate(bits=gate_bits),
-        decoys=decoys,
-        committed=asked.committed,
-    )
+    guard = Guard(Gate(bits=gate_bits), decoys, asked.committed)
+    if suspect_weights is not None:
+        found = open_test(told.scheme, asked.key, read, suspect_weights, clean, guard)
+    else:
+        reference = read_texts(clean, Columns(column), maker, told).texts
+        served = None if known is None else read_texts([known], Columns(column), maker, told).texts
+        found = closed_tests(told.scheme, asked.key, read, reference, guard, known=served)
     raise typer.Exit(int(tell(found, alpha=alpha, as_json=as_json)))
