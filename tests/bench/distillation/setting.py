@@ -70,10 +70,10 @@ SETTINGS = {
         teacher_steps=150,
         examples=3_000,
         prompts=1_500,
-        tokens=40_000,
+        tokens=24_000,
         heldout=150,
         seeds=3,
     ),
     "large": Setting(),
 }
-"""`small` shows nothing but that it runs; `medium` takes some three minutes of a core, `large` some ten."""
+"""`small` shows nothing but that it runs; `medium` takes some three minutes of a core, `large` some ten (estimated)."""
