@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 import typer
@@ -48,42 +48,27 @@ def evaluate(
     from kdguard.distill.corpora.corpus import TASKS
     from kdguard.distill.evaluate.evaluate import Setting
     from kdguard.distill.evaluate.evaluate import evaluate as judge
+    from kdguard.distill.evaluate.inputs import load_judged, origin_of, read_texts
     from kdguard.distill.recipes.run import write_json
 
     one_thread()
-    folder, manifest = _student(student)
-    named: list[tuple[str, Path | None]] = [("student", folder), ("teacher", teacher), ("control", control)]
-    models = [_judged(role, path, device) for role, path in named if path is not None]
+    origin = origin_of(student)
+    named = {"student": origin.folder, "teacher": teacher, "control": control}
+    models = [load_judged(role, path, device) for role, path in named.items() if path is not None]
     setting = Setting(
         world=world,
         tasks=tuple(task or TASKS),
         outside=tuple(outside) if outside else None,
         examples=examples,
         max_tokens=max_tokens,
-        texts=tuple(path.read_text(encoding="utf-8") for path in texts or ()),
+        texts=read_texts(texts or ()),
         price_per_hour=price_per_hour,
         seed=seed,
     )
     with StageBars() as bars:
-        report = judge(models, setting, dose=manifest.get("dose"), say=bars.stage)
+        report = judge(models, setting, dose=origin.dose, say=bars.stage)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(report | {"history": manifest.get("history", [])}, out / "report.json")
+    write_json(report | {"history": list(origin.history)}, out / "report.json")
     write_page(out / "report.json", out / "report.html")
     if as_json:
-        typer.echo((out / "report.json").read_text(encoding="utf-8").replace("\n", ""))
-
-
-def _student(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The model folder, and the manifest of its training where there is one."""
-    base = folder if (folder / "student").is_dir() else folder.parent
-    path = base / "manifest.json"
-    manifest = orjson.loads(path.read_bytes()) if path.is_file() else {}
-    ours = manifest if isinstance(manifest, dict) and manifest.get("kind") == "student" else {}
-    return (folder / "student" if base is folder else folder), ours
-
-
-def _judged(role: str, path: Path, device: str) -> Any:
-    from kdguard.distill.evaluate.judged import Judged
-    from kdguard.distill.models import load_model, load_tokenizer
-
-    return Judged(role, path.resolve().name, load_model(path, device=device), load_tokenizer(path))
+        typer.echo(orjson.dumps(orjson.loads((out / "report.json").read_bytes())).decode())

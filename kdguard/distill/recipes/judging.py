@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kdguard.distill.evaluate.evaluate import Setting, evaluate
+from kdguard.distill.evaluate.inputs import read_texts
 from kdguard.distill.evaluate.judged import Judged
 from kdguard.distill.procedures.beside import TeacherModel
 from kdguard.distill.recipes.learning import Trained
@@ -48,7 +49,7 @@ def setting_of(table: EvaluationTable) -> Setting:
         outside=table.outside,
         examples=table.examples,
         max_tokens=table.max_tokens,
-        texts=tuple(path.read_text(encoding="utf-8") for path in table.texts),
+        texts=read_texts(table.texts),
         price_per_hour=table.price_per_hour,
         seed=table.seed,
     )

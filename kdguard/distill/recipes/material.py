@@ -12,6 +12,7 @@ from typing import Any
 
 from kdguard.distill.corpora.corpus import examples
 from kdguard.distill.corpora.worlds import world_of
+from kdguard.distill.evaluate.inputs import read_texts
 from kdguard.distill.procedures.part import Item
 from kdguard.distill.recipes import tables
 from kdguard.distill.recipes.masking import masked
@@ -160,7 +161,7 @@ def _rejections(table: tables.CorpusData, found: Sequence[Any]) -> list[Pair] | 
 
 
 def _texts(table: tables.TextData) -> Source:
-    pieces = [piece for path in table.paths for piece in _pieces(_read(path), table.chars)]
+    pieces = [piece for text in read_texts(table.paths) for piece in _pieces(text, table.chars)]
 
     def items(tokenizer: Any) -> list[Item]:
         kept = [piece for piece in pieces if piece.strip()]
@@ -186,11 +187,8 @@ def _pieces(text: str, chars: int) -> list[str]:
 
 
 def _preferences(table: tables.PreferenceData) -> Source:
-    rows = [
-        _preference(line, place, table.path)
-        for place, line in enumerate(_read(table.path).splitlines())
-        if line
-    ]
+    (text,) = read_texts([table.path])
+    rows = [_preference(line, place, table.path) for place, line in enumerate(text.split("\n")) if line]
     texts = tuple(row[name] for row in rows for name in ("prompt", "chosen", "rejected"))
 
     def items(tokenizer: Any) -> list[Item]:
@@ -225,13 +223,6 @@ def _preference(line: str, place: int, path: Path) -> dict[str, str]:
             f"{path}:{place + 1}: must hold texts under prompt, chosen, rejected and, if wished, system"
         )
     return row
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: cannot be read as UTF-8 text: {error}") from error
 
 
 def _digest(value: Any) -> str:

@@ -18,7 +18,7 @@ from kdguard.distill.students.plan import Mix, Plan
 from kdguard.distill.students.tokenizer import train_tokenizer
 from kdguard.distill.teachers.protocol import Answer, Ask
 from kdguard.distill.transcripts.writer import TranscriptWriter
-from kdguard.errors import TrainingError
+from kdguard.errors import InputError, TrainingError
 from tests.distill.procedures.made import model, tokenizer
 
 KEEP = tables.FiltersTable()
@@ -115,7 +115,7 @@ def test_texts_are_cut_at_line_ends(tmp_path: Path) -> None:
     found = source(tables.TextData(kind="text", paths=(path,), chars=30))
     assert [len(text) for text in found.texts] == [36, 36, 18]
     assert said(found.items(tokenizer()))[0].count("one line\n") >= 3
-    with pytest.raises(TrainingError, match="cannot be read as UTF-8"):
+    with pytest.raises(InputError, match="cannot be read as UTF-8"):
         source(tables.TextData(kind="text", paths=(tmp_path / "none",)))
 
 

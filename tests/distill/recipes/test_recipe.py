@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,11 @@ def test_an_interrupted_run_ends_with_the_same_bytes(name: str, base: Path, tmp_
     assert resumed["student"]["digest"] == whole["student"]["digest"]
     assert resumed["dose"] == whole["dose"]
     assert resumed["history"] == whole["history"]
+
+
+def test_the_recipe_of_the_readme_can_be_read() -> None:
+    folder = Path(__file__).resolve().parents[3] / "kdguard" / "distill" / "recipes"
+    (block,) = re.findall(r"```toml\n(.*?)```", (folder / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    recipe = recipe_from(block)
+    assert recipe.objective.name == "topk_tail_kl"
+    assert recipe.ownership is not None
