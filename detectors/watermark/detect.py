@@ -214,12 +214,7 @@ def detect(
         WatermarkError: Subjects that have no name, a key of the wrong length, or token ids a vocabulary does not have.
     """
     count = len(names)
-    if len(key.words) != scheme.key_words:
-        raise WatermarkError(
-            f"a key of '{scheme.name}' has {scheme.key_words} numbers, this one has {len(key.words)}"
-        )
-    if subjects is not None and len(subjects) and subjects.max() >= count:
-        raise WatermarkError(f"every subject needs a name: got {count} names, and subject {subjects.max()}")
+    _check(scheme, key, subjects, count)
     # a copy's first tokens would stand behind incomplete windows, which the prompt does not show
     padded = scheme.padded and prompts is None
     windows = windows_of(texts, scheme.width, padded=padded, subjects=subjects)
@@ -230,39 +225,25 @@ def detect(
     own = null.totals(key.words[None])
     z, log10_p, scored = null.z(own)[0], null.log10_tail(own)[0], own.scored[0]
     told = _ask_decoys(null, key.decoys(decoys, scheme.key_bits), z) if decoys else [None] * count
-    tokens = np.bincount(
-        np.zeros(len(texts.starts) - 1, np.int64) if subjects is None else subjects,
-        np.diff(texts.starts),
-        count,
-    )
-    found: list[Detection | Abstention] = []
-    for at, name in enumerate(names):
-        if not scored[at]:
-            found.append(
-                Abstention(
-                    detector=f"watermark.{scheme.name}",
-                    subject=name,
-                    reason=f"none of {int(tokens[at])} tokens can be scored: give text of more than "
-                    f"{scheme.width} tokens that does not come from the prompts",
-                )
-            )
-            continue
-        asked = told[at]
-        found.append(
-            Detection(
-                subject=name,
-                scheme=scheme,
-                tokens=int(tokens[at]),
-                scored=int(scored[at]),
-                repeated=int(kept.repeated[at]),
-                copied=int(kept.copied[at]),
-                z=float(z[at]),
-                log10_p=float(log10_p[at]) if asked is None or asked.distrust is None else None,
-                decoys=asked,
-                committed=committed,
-            )
+    of_text = np.zeros(len(texts.starts) - 1, np.int64) if subjects is None else subjects
+    tokens = np.bincount(of_text, np.diff(texts.starts), count).astype(np.int64)
+    return tuple(
+        Detection(
+            subject=name,
+            scheme=scheme,
+            tokens=int(tokens[at]),
+            scored=int(scored[at]),
+            repeated=int(kept.repeated[at]),
+            copied=int(kept.copied[at]),
+            z=float(z[at]),
+            log10_p=None if asked is not None and asked.distrust else float(log10_p[at]),
+            decoys=asked,
+            committed=committed,
         )
-    return tuple(found)
+        if scored[at]
+        else _abstention(scheme, name, int(tokens[at]))
+        for at, (name, asked) in enumerate(zip(names, told, strict=True))
+    )
 
 
 def prompt_identities(scheme: Scheme, prompts: Texts) -> Codes:
@@ -274,6 +255,24 @@ def prompt_identities(scheme: Scheme, prompts: Texts) -> Codes:
 def parameters_digest(scheme: Scheme) -> str:
     """SHA-256 of the scheme and its parameters."""
     return hashlib.sha256(json.dumps(scheme.record(), sort_keys=True).encode()).hexdigest()
+
+
+def _check(scheme: Scheme, key: MarkKey, subjects: Ints | None, names: int) -> None:
+    if len(key.words) != scheme.key_words:
+        raise WatermarkError(
+            f"a key of '{scheme.name}' has {scheme.key_words} numbers, this one has {len(key.words)}"
+        )
+    if subjects is not None and len(subjects) and subjects.max() >= names:
+        raise WatermarkError(f"every subject needs a name: got {names} names, and subject {subjects.max()}")
+
+
+def _abstention(scheme: Scheme, name: str, tokens: int) -> Abstention:
+    return Abstention(
+        detector=f"watermark.{scheme.name}",
+        subject=name,
+        reason=f"none of {tokens} tokens can be scored: give text of more than {scheme.width} tokens that does not "
+        "come from the prompts",
+    )
 
 
 def _ask_decoys(null: Null, keys: npt.NDArray[np.uint64], z: Floats) -> list[Decoys]:
