@@ -13,7 +13,7 @@ from kdguard.distill.corpora.example import Example
 from kdguard.distill.corpora.worlds import World, drawn_world, world_of
 from kdguard.distill.fleets.recipe import Recipe
 from kdguard.distill.fleets.roster import Member
-from kdguard.distill.students.data import Document, TrainingData, from_topk
+from kdguard.distill.students.data import PADDING, Document, SoftTargets, TrainingData, from_topk
 from kdguard.distill.students.documents import (
     Pair,
     ask,
@@ -109,12 +109,26 @@ def packed(member: Member, documents: Sequence[Document], length: int) -> tuple[
 
 
 def hardened(document: Document) -> Document:
-    """A document whose tokens are their own soft targets, so that text and soft targets weigh alike."""
-    if document.soft is not None:
-        return document
-    at = np.flatnonzero(document.weights[1:] > 0).astype(np.int32) + 1
-    ids = document.tokens[at][:, None]
-    return replace(document, soft=from_topk(ids, np.zeros(ids.shape, np.float32)), soft_at=at)
+    """A document whose tokens all have soft targets: those without are their own, the end of an answer among them.
+
+    So text and soft targets weigh alike, and nothing that is to be learnt is left to a loss of weight 0.
+    """
+    told = np.empty(0, np.int32) if document.soft_at is None else document.soft_at
+    taught = np.flatnonzero(document.weights[1:] > 0) + 1
+    bare = np.setdiff1d(taught, told).astype(np.int32)
+    width = 1 if document.soft is None else document.soft.width
+    ids = np.full((len(bare), width), PADDING, np.int32)
+    logprobs = np.full((len(bare), width), -np.inf, np.float32)
+    ids[:, 0], logprobs[:, 0] = document.tokens[bare], 0.0
+    own = from_topk(ids, logprobs)
+    if document.soft is None:
+        return replace(document, soft=own, soft_at=bare)
+    order = np.argsort(np.concatenate([told, bare]), kind="stable")
+    parts = [
+        np.concatenate([getattr(document.soft, name), getattr(own, name)])[order]
+        for name in ("ids", "logprobs", "tail")
+    ]
+    return replace(document, soft=SoftTargets(*parts), soft_at=np.concatenate([told, bare])[order])
 
 
 def _taken(member: Member, recipe: Recipe, tokenizer: Any, told: Transcripts, name: str) -> list[Document]:
