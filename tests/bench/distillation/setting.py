@@ -20,7 +20,8 @@ class Setting:
         examples: Answers that each teacher learns from.
         prompts: What the teacher is asked.
         tokens: Supervised tokens that every student and control learns from, repetitions counted.
-        rows: Rows a step.
+        rows: Rows a step of the teachers.
+        student_rows: Rows a student and step; few, so that a small dose still makes many steps.
         heldout: Prompts of the test split, answered by the teacher, on which all are compared with it.
         seeds: Students a kind.
         draws: Draws a position of the sampled soft labels.
@@ -35,6 +36,7 @@ class Setting:
     prompts: int = 2_500
     tokens: int = 60_000
     rows: int = 16
+    student_rows: int = 2
     heldout: int = 200
     seeds: int = 5
     draws: int = 50
@@ -70,7 +72,7 @@ SETTINGS = {
         teacher_steps=150,
         examples=3_000,
         prompts=1_500,
-        tokens=24_000,
+        tokens=32_000,
         heldout=150,
         seeds=3,
     ),

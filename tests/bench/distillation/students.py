@@ -43,7 +43,7 @@ class Kind:
 def slots_of(kind: Kind, setting: Setting) -> list[Slot]:
     """One slot a seed; its steps are as many as its share of supervised tokens asks for."""
     data = pack(kind.documents, setting.context)
-    steps = max(1, round(setting.tokens / (data.supervised / data.rows * setting.rows)))
+    steps = max(1, round(setting.tokens / (data.supervised / data.rows * setting.student_rows)))
     return [
         Slot(name=f"{kind.name} {seed}", data=data, mix=kind.mix, seed=100 + seed, steps=steps)
         for seed in range(setting.seeds)
@@ -53,7 +53,7 @@ def slots_of(kind: Kind, setting: Setting) -> list[Slot]:
 def train_kind(kind: Kind, setting: Setting, teachers: Teachers) -> list[dict[str, Any]]:
     """Weights under transformers' names, one student a seed."""
     shape, slots = setting.student_shape(teachers.vocab), slots_of(kind, setting)
-    plan = Plan(steps=slots[0].steps or 1, rows=setting.rows, micro_rows=4, report_every=10_000)
+    plan = Plan(steps=slots[0].steps or 1, rows=setting.student_rows, report_every=10_000)
     fleet = _beside(shape, slots, plan, teachers) if kind.dense else train_fleet(shape, slots, plan)
     return [fleet.state_dict(seed) for seed in range(setting.seeds)]
 
