@@ -45,7 +45,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     """Load a packaged recipe by name or one from a TOML file.
 
     Raises:
-        AttackError: No such recipe, an unknown key, an impossible budget, or an objective it may not use.
+        AttackError: No such recipe, no text, an unknown key, an impossible budget, or an objective it may not use.
         TeacherError: A teacher's address beyond loopback without a declaration.
         OwnershipError: A white-box objective without a declaration.
     """
@@ -56,7 +56,11 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if not path.is_file():
         known = ", ".join(packaged_recipes())
         raise AttackError(f"no recipe '{name_or_path}'; packaged are: {known}, or give a TOML file")
-    return recipe_from(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AttackError(f"{path}: a recipe must be readable UTF-8 text: {error}") from error
+    return recipe_from(text, str(path))
 
 
 def packaged_recipes() -> tuple[str, ...]:

@@ -77,7 +77,11 @@ def test_the_oracle_refuses_what_the_budget_does_not_cover() -> None:
 def test_every_attack_spends_its_budget_and_wins_by_it(
     data: Digits, network: Predict, attack: str, labels: bool
 ) -> None:
-    """From 40 to 200 rows agreement grows by more than 0.05, two seeds averaged: see the README for the spread."""
+    """From 40 to 200 rows agreement grows by more than 0.05, two seeds averaged.
+
+    Over eight seeds the growth is 0.19 to 0.47 with a deviation of 0.05 to 0.11: two of them fall short of 0.05 with
+    probability 0.02 for the bandit, about 1e-4 or less for all others. The seeds are fixed.
+    """
     points = budget_curve(attack, data, network, [40, 200], seeds=[0, 1], label_only=labels, training=QUICK)
     # Pairs of questions leave one row at most.
     assert all(0 <= point.budget - point.asked < 2 for point in points)

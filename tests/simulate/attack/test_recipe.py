@@ -108,5 +108,8 @@ def test_a_white_box_objective_needs_ownership_and_another_command() -> None:
 def test_a_missing_recipe_names_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(AttackError, match="no recipe 'nowhere'; packaged are: adversarial, classifier"):
         load_recipe("nowhere")
+    (tmp_path / "b.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(AttackError, match="must be readable UTF-8 text"):
+        load_recipe(tmp_path / "b.toml")
     (tmp_path / "r.toml").write_text(TEXT, encoding="utf-8")
     assert load_recipe(tmp_path / "r.toml").name == "tiny"
