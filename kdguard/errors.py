@@ -20,6 +20,7 @@ The tree a caller needs to know::
         - WatermarkError                 a mark: wrong key, parameters, token ids or tokenizer
         - CanaryError                    a canary plan, or answers that do not belong to it
         - TwinsError                     a twins plan, or preferences that do not belong to it
+        - LineageError                   answers, families or controls of a lineage test
         - OwnershipError                 a white-box objective without a declaration of owning its teacher
       + RefusedError                     a signature or bundle that does not verify; exit status 1
 """
@@ -96,11 +97,15 @@ class LedgerError(InputError):
 
 
 class CanaryError(InputError):
-    """Canaries cannot be planned, placed or looked for: impossible budget, or answers that do not belong to the plan."""
+    """Canaries cannot be planned, placed or looked for: impossible budget, or answers of another plan."""
 
 
 class TwinsError(InputError):
     """Twins cannot be planned or tested: unusable answers or preferences, or rows changed since they were committed."""
+
+
+class LineageError(InputError):
+    """Answers, families or controls of a lineage test cannot be used as they are."""
 
 
 class RefusedError(KdguardError):

@@ -17,6 +17,7 @@ from kdguard.cli.demo import demo
 from kdguard.cli.distill import app as distill_app
 from kdguard.cli.evaluate import evaluate
 from kdguard.cli.inspect import inspect
+from kdguard.cli.lineage import app as lineage_app
 from kdguard.cli.score import score
 from kdguard.cli.simulate import app as simulate_app
 from kdguard.cli.teacher import app as teacher_app
@@ -39,6 +40,7 @@ app.add_typer(distill_app, name="distill")
 app.add_typer(audit_app, name="audit")
 app.add_typer(canary_app, name="canary")
 app.add_typer(twins_app, name="twins")
+app.add_typer(lineage_app, name="lineage")
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(watermark_app, name="watermark")
 

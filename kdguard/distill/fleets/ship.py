@@ -15,7 +15,6 @@ import pyarrow.parquet as pq
 import torch
 import transformers
 
-import kdguard
 from kdguard.distill.fleets.build import texts_of
 from kdguard.distill.fleets.probes import probes
 from kdguard.distill.fleets.readings import documents_of_texts
@@ -24,6 +23,7 @@ from kdguard.distill.fleets.workshop import Workshop
 from kdguard.distill.models import save_model
 from kdguard.distill.transcripts.codec import PACKED
 from kdguard.distill.transcripts.folder import write_tokens
+from kdguard.distill.versions import versions
 from kdguard.errors import TrainingError
 
 MANIFEST_VERSION = 1
@@ -66,7 +66,7 @@ def ship(workshop: Workshop, models: Path, lineage: Path) -> dict[str, Any]:
         "recipe_digest": workshop.recipe.digest,
         "recipe": workshop.recipe.model_dump(mode="json"),
         "made_by": {
-            "kdguard": kdguard.__version__,
+            "kdguard": versions()["kdguard"],
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         },

@@ -1,0 +1,15 @@
+"""`kdguard lineage`: does a suspect descend from a teacher? One file a command."""
+
+from __future__ import annotations
+
+import typer
+
+from kdguard.cli.lineage.stored import examine
+
+app = typer.Typer(help="Test whether a suspect model descends from a teacher.", no_args_is_help=True)
+app.command("test")(examine)
+
+
+@app.callback()
+def _lineage() -> None:
+    """Test whether a suspect model descends from a teacher."""

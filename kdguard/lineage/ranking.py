@@ -1,0 +1,81 @@
+"""Where a suspect stands among control models: once over all prompts, and at every look.
+
+The unit of exchangeability is the model, never the prompt. A suspect and its m controls are put on one scale that
+treats all m + 1 alike, so a suspect that is exchangeable with them has each rank with equal chance, whatever the
+statistic (Vovk, Gammerman and Shafer 2005, section 2.2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where S suspects stand among the controls of one family.
+
+    Attributes:
+        score: Mean contrast over all prompts, in root mean squares above the median of suspect and controls, (S,).
+        p_fixed: Rank over all prompts, shape (S,).
+        p_at_look: Rank of the running supremum of scores up to each look among the controls' suprema over all looks;
+            falls from look to look and may be stopped at any, shape (L, S).
+        controls: Controls ranked among, shape (S,).
+        above: Controls at or above the suspect over all prompts, shape (S,).
+    """
+
+    score: Floats
+    p_fixed: Floats
+    p_at_look: Floats
+    controls: Ints
+    above: Ints
+
+
+def stand(means: Floats, suspects: Ints, allowed: npt.NDArray[np.bool_]) -> Standing:
+    """Rank suspects among the controls of one family.
+
+    Args:
+        means: Mean contrast of every model at every look, shape (L, M); NaN = not known.
+        suspects: Columns of the suspects, shape (S,).
+        allowed: Which models are controls of which suspect, shape (S, M); never the suspect itself.
+    """
+    pool = np.flatnonzero(allowed.any(axis=0))
+    others = np.where(allowed[None][:, :, pool], means[:, None, pool], np.nan)  # (L, S, m)
+    own = means[:, suspects]  # (L, S)
+    every = np.concatenate([others, own[:, :, None]], axis=2)
+    centre = _median(every)
+    spread = np.sqrt(_mean((every - centre[:, :, None]) ** 2))
+    scaled = (every - centre[:, :, None]) / np.maximum(spread, 1e-12)[:, :, None]
+    highest = np.fmax.accumulate(scaled, axis=0)
+    count = (~np.isnan(scaled[-1, :, :-1])).sum(axis=1)
+    above = (scaled[-1, :, :-1] >= scaled[-1, :, -1:]).sum(axis=1)
+    reached = (highest[-1][None, :, :-1] >= highest[:, :, -1:]).sum(axis=2)
+    at_look = (1.0 + reached) / (count + 1.0)
+    unknown = np.isnan(own[-1])
+    return Standing(
+        score=scaled[-1, :, -1],
+        p_fixed=np.where(unknown, np.nan, (1.0 + above) / (count + 1.0)),
+        p_at_look=np.where(np.isnan(highest[:, :, -1]), 1.0, at_look),
+        controls=count,
+        above=above,
+    )
+
+
+def _median(values: Floats) -> Floats:
+    """Median along the last axis, NaN left out; 0 where nothing is left."""
+    ordered = np.sort(values, axis=-1)  # NaN last
+    count = (~np.isnan(values)).sum(axis=-1)
+    low, high = np.maximum(count - 1, 0) // 2, np.maximum(count, 1) // 2
+    take = np.take_along_axis(ordered, np.stack([low, high], axis=-1), axis=-1).mean(axis=-1)
+    return np.where(count > 0, take, 0.0)
+
+
+def _mean(values: Floats) -> Floats:
+    count = (~np.isnan(values)).sum(axis=-1)
+    mean: Floats = np.nansum(values, axis=-1) / np.maximum(count, 1)
+    return mean

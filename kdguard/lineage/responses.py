@@ -1,0 +1,133 @@
+"""Answers of many models to the same prompts: one table for teachers, controls and suspects."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from kdguard.errors import LineageError
+
+COLUMNS = ("model", "prompt_id", "response")
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Answers of M models to P prompts, in the order in which the prompts are looked at.
+
+    Attributes:
+        models: Names, sorted.
+        prompts: Prompt ids as text; the order is drawn with a public seed, so that stopping early cannot be steered.
+        texts: Answers, prompt by prompt, shape (P * M,); null where a model has none.
+        seed: Seed of the order.
+        repeated: Answers left out because their model had answered that prompt already.
+    """
+
+    models: tuple[str, ...]
+    prompts: tuple[str, ...]
+    texts: pa.Array[pa.StringScalar]
+    seed: int = 0
+    repeated: int = 0
+
+    @property
+    def answered(self) -> npt.NDArray[np.bool_]:
+        """Which model answered which prompt with at least one character, shape (P, M)."""
+        given = [text.as_py() for text in self.texts]
+        full = np.array([bool(text and text.strip()) for text in given], np.bool_)
+        return full.reshape(len(self.prompts), len(self.models))
+
+    def place(self, model: str) -> int:
+        """Column of a model.
+
+        Raises:
+            LineageError: The table has no answers of it.
+        """
+        at = int(np.searchsorted(self.models, model))
+        if at == len(self.models) or self.models[at] != model:
+            raise LineageError(
+                f"no answers of model '{model}'; the table has {len(self.models)} models, the nearest names are "
+                f"{', '.join(self.models[max(at - 2, 0) : at + 2])}"
+            )
+        return at
+
+    def first(self, prompts: int) -> Responses:
+        """The same models on the first so many prompts."""
+        kept = self.prompts[:prompts]
+        texts = self.texts.slice(0, len(kept) * len(self.models))
+        return Responses(self.models, kept, texts, self.seed, self.repeated)
+
+
+def read_responses(path: Path, *, seed: int = 0) -> Responses:
+    """Read a table with columns `model`, `prompt_id`, `response` from Parquet, CSV or JSON lines.
+
+    Raises:
+        LineageError: It cannot be read, lacks a column, or names no model.
+    """
+    try:
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(path)
+        elif path.suffix in {".jsonl", ".ndjson", ".json"}:
+            frame = pd.read_json(path, lines=True, dtype=False)
+        else:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise LineageError(
+            f"{path}: must be Parquet, CSV or JSON lines with a header, got: {error}"
+        ) from error
+    return responses_of(frame, seed=seed, name=str(path))
+
+
+def responses_of(frame: pd.DataFrame, *, seed: int = 0, name: str = "responses") -> Responses:
+    """Arrange a data frame of answers.
+
+    Args:
+        frame: Columns `model`, `prompt_id`, `response`; a null answer is a missing one.
+        seed: Public seed of the order of prompts.
+        name: For messages.
+
+    Raises:
+        LineageError: A column is missing, or there are no rows.
+    """
+    missing = [column for column in COLUMNS if column not in frame.columns]
+    if missing:
+        told = ", ".join(map(str, frame.columns)) or "no columns"
+        raise LineageError(
+            f"{name}: must have columns {', '.join(COLUMNS)}; missing {', '.join(missing)}, got {told}"
+        )
+    frame = frame[list(COLUMNS)].dropna(subset=["model", "prompt_id"])
+    if frame.empty:
+        raise LineageError(f"{name}: must have at least one row with a model and a prompt_id, got none")
+    frame = frame.assign(model=frame["model"].astype(str), prompt_id=frame["prompt_id"].astype(str))
+    once = frame.drop_duplicates(["model", "prompt_id"])
+    models = tuple(sorted(once["model"].unique()))
+    prompts = tuple(sorted(once["prompt_id"].unique(), key=lambda prompt: _draw(seed, prompt)))
+    column = {model: at for at, model in enumerate(models)}
+    row = {prompt: at for at, prompt in enumerate(prompts)}
+    texts = np.full(len(models) * len(prompts), None, object)
+    at = once["prompt_id"].map(row).to_numpy() * len(models) + once["model"].map(column).to_numpy()
+    texts[at] = [None if pd.isna(text) else str(text) for text in once["response"]]
+    return Responses(models, prompts, pa.array(texts, pa.string()), seed, len(frame) - len(once))
+
+
+def shares_of_equal_answers(responses: Responses, model: int) -> npt.NDArray[np.float64]:
+    """Share of prompts on which each other model gives exactly this model's answer, shape (M,); itself 1."""
+    texts = np.array(responses.texts.to_pylist(), object).reshape(len(responses.prompts), -1)
+    own = texts[:, [model]]
+    both = (texts != None) & (own != None)  # noqa: E711 - elementwise
+    equal = (texts == own) & both
+    return equal.sum(axis=0) / np.maximum(both.sum(axis=0), 1)
+
+
+def lengths_words(responses: Responses) -> npt.NDArray[np.float64]:
+    """Words of each answer, shape (P, M); NaN where there is none."""
+    counts = [np.nan if text is None else float(len(text.split())) for text in responses.texts.to_pylist()]
+    return np.array(counts).reshape(len(responses.prompts), len(responses.models))
+
+
+def _draw(seed: int, prompt: str) -> bytes:
+    return hashlib.blake2b(f"kdguard lineage/{seed}/{prompt}".encode(), digest_size=8).digest()
