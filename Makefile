@@ -6,7 +6,7 @@ ifneq ($(wildcard ../shared/data),)
 export KDGUARD_DATA ?= $(abspath ../shared/data)
 endif
 
-.PHONY: demo test check bench fmt clean
+.PHONY: demo test check bench fixtures fmt clean
 
 $(VENV)/base: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,10 @@ check: $(VENV)/dev
 bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench
 	$(BIN)/python -m pytest -m slow
+
+fixtures: $(VENV)/dev
+	$(BIN)/python -m kdguard.distill.fleets fixtures/models/recipe.toml --work build/fixtures \
+	  --models fixtures/models --lineage fixtures/lineage --workers 2
 
 fmt: $(VENV)/dev
 	$(BIN)/ruff format .

@@ -40,7 +40,7 @@ def gram_counts(texts: pa.Array[pa.StringScalar], stretch: Stretch) -> csr_matri
         _counts(hash_words(texts.slice(at, _ROWS_AT_ONCE)), stretch)
         for at in range(0, len(texts), _ROWS_AT_ONCE)
     ]
-    return vstack(parts, format="csr") if parts else csr_matrix((0, 1 << COLUMN_BITS), dtype=np.float32)
+    return vstack(parts or [_counts(hash_words(texts), stretch)], format="csr")
 
 
 def weighted(counts: csr_matrix) -> csr_matrix:

@@ -70,9 +70,12 @@ def listed_controls(
     family = {name: at for at, name in enumerate(families.names)}
     model = {name: at for at, name in enumerate(responses.models)}
     allowed = np.zeros((len(families), len(model)), np.bool_)
-    for row in table[table["kind"].isin(list(kinds))].itertuples():
-        if row.teacher_family in family and row.control in model:
-            allowed[family[row.teacher_family], model[row.control]] = True
+    chosen = table[table["kind"].isin(list(kinds))]
+    for teacher, control in zip(
+        chosen["teacher_family"].astype(str), chosen["control"].astype(str), strict=True
+    ):
+        if teacher in family and control in model:
+            allowed[family[teacher], model[control]] = True
     return Controls(_without_members(allowed, families), np.ones(len(families), np.bool_))
 
 
