@@ -7,6 +7,7 @@ statistic (Vovk, Gammerman and Shafer 2005, section 2.2).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+
+HALF_TRUSTED = 20.0
+"""Prompts at which a look counts for the root of a half. Over ten prompts a control can stand higher by chance than
+it ever does again; a weight fixed beforehand keeps early looks from ruling the controls' suprema, and ranks stay
+exact."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,12 @@ class Standing:
     above: Ints
 
 
-def stand(means: Floats, suspects: Ints, allowed: npt.NDArray[np.bool_]) -> Standing:
+def stand(means: Floats, prompts: Sequence[int], suspects: Ints, allowed: npt.NDArray[np.bool_]) -> Standing:
     """Rank suspects among the controls of one family.
 
     Args:
         means: Mean contrast of every model at every look, shape (L, M); NaN = not known.
+        prompts: Prompts behind each look, ascending, shape (L,).
         suspects: Columns of the suspects, shape (S,).
         allowed: Which models are controls of which suspect, shape (S, M); never the suspect itself.
     """
@@ -51,7 +58,9 @@ def stand(means: Floats, suspects: Ints, allowed: npt.NDArray[np.bool_]) -> Stan
     centre = _median(every)
     spread = np.sqrt(_mean((every - centre[:, :, None]) ** 2))
     scaled = (every - centre[:, :, None]) / np.maximum(spread, 1e-12)[:, :, None]
-    highest = np.fmax.accumulate(scaled, axis=0)
+    counts = np.asarray(prompts, np.float64)
+    trusted = np.sqrt(counts / (counts + HALF_TRUSTED))
+    highest = np.fmax.accumulate(scaled * trusted[:, None, None], axis=0)
     count = (~np.isnan(scaled[-1, :, :-1])).sum(axis=1)
     above = (scaled[-1, :, :-1] >= scaled[-1, :, -1:]).sum(axis=1)
     reached = (highest[-1][None, :, :-1] >= highest[:, :, -1:]).sum(axis=2)

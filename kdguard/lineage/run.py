@@ -80,7 +80,7 @@ def run_tests(
         contrast = contrasts(test.affinities(responses, families), families)
         means = means_at_looks(contrast)
         for family in wanted:
-            standing = stand(means[:, :, family], columns, allowed[family])
+            standing = stand(means[:, :, family], looks(len(contrast)), columns, allowed[family])
             pool = np.flatnonzero(controls.allowed[family])
             bets = bet(contrast[:, :, family], columns, pool, claim.alpha)
             tested[family].append(_Tested(test, standing, bets))
