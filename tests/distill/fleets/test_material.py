@@ -21,7 +21,9 @@ def test_text_becomes_its_own_soft_target() -> None:
 
 def test_the_end_of_an_answer_is_learnt_beside_its_soft_targets() -> None:
     """An API tells no alternatives for the token that ended a text; without a target students never stop."""
-    told = from_topk(np.array([[7, 9], [1, 8]], np.int32), np.log(np.array([[0.7, 0.2], [0.6, 0.3]], np.float32)))
+    told = from_topk(
+        np.array([[7, 9], [1, 8]], np.int32), np.log(np.array([[0.7, 0.2], [0.6, 0.3]], np.float32))
+    )
     found = hardened(Document(TOKENS, WEIGHTS, "teacher", told, np.array([2, 3], np.int32)))
     assert found.soft is not None
     assert found.soft_at is not None
