@@ -9,6 +9,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -19,6 +20,7 @@ Words = npt.NDArray[np.uint32]
 Bools = npt.NDArray[np.bool_]
 
 _SEED_MASK = 0xFFFFFFFF
+_FEW = 3  # members up to which searching the swaps costs less than a table of all places
 
 
 def words(seed: int, count: int) -> Words:
@@ -47,7 +49,8 @@ class Beginnings:
     """Which numbers are among the first `count` of `torch.randperm(size)`, for one seed after another.
 
     A shuffle swaps place i with a later place for i = 0, 1, …, so its beginning is final after `count` swaps, and a
-    number's way through them is followed without shuffling anything.
+    number's way through them is followed without shuffling anything. What is left to pay for a seed is drawing its
+    swaps.
 
     Args:
         size: Numbers that are shuffled, below 2^32 / 20; from there on torch draws otherwise.
@@ -58,22 +61,43 @@ class Beginnings:
         self.count = count
         self._places = np.arange(min(count, size - 1), dtype=np.uint32)
         self._left = np.uint32(size) - self._places
+        self._steps = self._places.astype(np.int32)
+        self._latest = np.empty(size, np.int32)
         self._source = np.random.RandomState(0)
 
     def holds(self, seed: int, members: Ints) -> Bools:
         """Which members the beginning holds, shape of `members`."""
         self._source.seed(seed & _SEED_MASK)
-        drawn = self._source.randint(0, 1 << 32, len(self._places), dtype=np.uint32)
-        swaps = self._places + drawn % self._left
-        return np.array([self._arrives(swaps, member) for member in members.tolist()], np.bool_)
+        swaps = self._source.randint(0, 1 << 32, len(self._places), dtype=np.uint32)
+        np.remainder(swaps, self._left, out=swaps)
+        swaps += self._places
+        latest = self._search(swaps) if len(members) <= _FEW else self._table(swaps)
+        then = swaps.data
+        return np.array([self._arrives(latest, then, member) for member in members.tolist()], np.bool_)
 
-    def _arrives(self, swaps: Words, place: int) -> bool:
+    def _table(self, swaps: Words) -> Callable[[int], int]:
+        """The last swap that reaches for a place, or -1, for all places at once: many members share its cost."""
+        self._latest.fill(-1)
+        # of several swaps that reach for one place, numpy keeps what is written last
+        self._latest[swaps.astype(np.intp)] = self._steps
+        return self._latest.data.__getitem__
+
+    def _search(self, swaps: Words) -> Callable[[int], int]:
+        """The same for one place at a time."""
+
+        def latest(place: int) -> int:
+            found = np.flatnonzero(swaps == place)
+            return int(found[-1]) if len(found) else -1
+
+        return latest
+
+    def _arrives(self, latest: Callable[[int], int], swaps: memoryview, place: int) -> bool:
         """Whether what begins at `place` ends before `count`."""
         step = 0
         while True:
-            # the first swap that reaches for this place puts what lies there at the swap's own, final place
-            if (swaps[step : place + 1] == place).any():
+            # a swap that still comes and reaches for this place puts what lies there at the swap's own, final place
+            if latest(place) >= step:
                 return True
             if place >= len(swaps):
                 return place < self.count
-            step, place = place + 1, int(swaps[place])
+            step, place = place + 1, swaps[place]

@@ -44,6 +44,7 @@ class _Kgw(Scheme):
     """
 
     key_bits: ClassVar[int] = 31
+    at_once: ClassVar[int] = 1 << 24  # a seed costs far more than its tokens, and should come up once
     vocab: int
     gamma: float = 0.25
 

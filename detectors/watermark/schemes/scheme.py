@@ -14,8 +14,6 @@ from kdguard.detectors.watermark.windows import Ints, Repeats, Windows
 Floats = npt.NDArray[np.float64]
 Words = npt.NDArray[np.uint64]
 
-_CHUNK = 8_192  # tokens whose intermediate words fit the second-level cache
-
 
 class Totals(NamedTuple):
     """Sums of scores over the tokens of s subjects under m keys.
@@ -53,12 +51,14 @@ class Scheme(ABC):
         repeats: Whether a window counts once, or a window with a token.
         padded: Whether tokens near the beginning are marked by an incomplete window.
         key_bits: Bits of each word that keys are drawn with.
+        at_once: Tokens that are scored together: so many that intermediate words fit the second-level cache.
     """
 
     name: ClassVar[str]
     repeats: ClassVar[Repeats] = "pair"
     padded: ClassVar[bool] = False
     key_bits: ClassVar[int] = 64
+    at_once: ClassVar[int] = 8_192
 
     @property
     @abstractmethod
@@ -111,8 +111,10 @@ class Independent:
 
     def __init__(self, scheme: Scheme, windows: Windows, subjects: int) -> None:
         self._scheme, self._subjects = scheme, subjects
-        ends = range(_CHUNK, len(windows) + _CHUNK, _CHUNK)
-        self._chunks = [_by_column(windows.take(slice(end - _CHUNK, end))) for end in ends]
+        size = scheme.at_once
+        self._chunks = [
+            _by_column(windows.take(slice(begin, begin + size))) for begin in range(0, len(windows), size)
+        ]
 
     def totals(self, keys: Words) -> Totals:
         """See `Null`."""
