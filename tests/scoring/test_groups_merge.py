@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
 from kdguard.scoring.groups.form import Graph, grown
 from kdguard.scoring.groups.habits import Habits
-from kdguard.scoring.groups.merge import merged
+from kdguard.scoring.groups.merge import ALIKE, UNLIKE, merged
 from kdguard.scoring.groups.score import POOLED_MOST, SUPPORT, bounded
 from kdguard.scoring.groups.ties import Pairs
 
@@ -102,3 +104,40 @@ def test_ordinary_prompts_take_nothing_away() -> None:
 def test_a_card_within_one_owner_says_nothing() -> None:
     _, held = bounded(np.zeros(1), np.array([[3.0, 3.0]]), np.array([False, True]), np.zeros(1, np.bool_))
     assert held.tolist() == [[3.0, 0.0]]
+
+
+def test_many_pieces_of_many_campaigns_are_joined_two_at_a_time() -> None:
+    """As joining by the whole table of likenesses would, whose memory is quadratic in groups."""
+    rng = np.random.default_rng(4)
+    sizes = rng.integers(3, 9, 40)
+    centres = rng.normal(0, 0.3, (20, 128))[rng.integers(0, 20, 40)]
+    rows = habits(np.repeat(centres, sizes, axis=0) + rng.normal(0, 0.15, (int(sizes.sum()), 128)))
+    pieces = np.split(np.arange(sizes.sum()), np.cumsum(sizes)[:-1])
+    joined = merged(rows, pieces)
+    assert joined == by_the_whole_table(rows, pieces)
+    assert len(joined) < len(pieces)
+
+
+def by_the_whole_table(rows: Habits, pieces: list[np.ndarray]) -> tuple[tuple[int, ...], ...]:
+    profile = rows.meaning.astype(np.float64) - np.median(rows.meaning.astype(np.float64), axis=0)
+    profile = profile / np.sqrt(np.mean(np.square(profile).sum(axis=1)))
+    parts: list[tuple[int, ...]] = [(at,) for at in range(len(pieces))]
+
+    def product(one: tuple[int, ...], other: tuple[int, ...]) -> float:
+        left, right = (np.concatenate([pieces[at] for at in part]) for part in (one, other))
+        table = profile[left] @ profile[right].T
+        if one != other:
+            return float(table.mean())
+        return float((table.sum() - np.trace(table)) / (len(left) * (len(left) - 1)))
+
+    while True:
+        within = [product(part, part) for part in parts]
+        best, chosen = ALIKE, None
+        for a, b in combinations(range(len(parts)), 2):
+            if min(within[a], within[b]) > 0:
+                scale = max(np.sqrt(within[a] * within[b]), max(within[a], within[b]) * UNLIKE / ALIKE)
+                if product(parts[a], parts[b]) / scale > best:
+                    best, chosen = product(parts[a], parts[b]) / scale, (a, b)
+        if chosen is None:
+            return tuple(sorted(parts))
+        parts[chosen[0]] = tuple(sorted(parts[chosen[0]] + parts.pop(chosen[1])))
