@@ -258,19 +258,36 @@ def follow(chunks: Iterable[Rows], detectors: Sequence[Detector]) -> Iterator[Tr
             state if len(state) and state.subjects[0] == rows.subject[0] else detector.create()
             for state, detector in zip(carried, detectors, strict=True)
         ]
-        parts = []
-        band = np.searchsorted(CHECKPOINTS, rows.ordinal, side="right")
-        for level in np.unique(band):
-            part = rows.take(band == level)
-            states = [detector.update(state, part) for detector, state in zip(detectors, states, strict=True)]
-            if level < len(CHECKPOINTS):
-                reached = part.take(part.ordinal == CHECKPOINTS[level] - 1)
-                if len(reached):
-                    parts.append(_snapshot(detectors, states, reached, int(level)))
+        states, reached = advance(states, rows, detectors)
         carried = [state.take(state.subjects == last) for state in states]
-        if parts:
-            joined = Trajectories.concatenate(parts, 0)
-            yield joined.take(np.lexsort((joined.checkpoint, joined.subject)))
+        if len(reached.subject):
+            yield reached
+
+
+def advance(
+    states: Sequence[State], rows: Rows, detectors: Sequence[Detector]
+) -> tuple[list[State], Trajectories]:
+    """Fold rows on top of the states of their accounts, taking scores whenever an account reaches a checkpoint.
+
+    Args:
+        states: One a detector, of the accounts' earlier rows; accounts without rows here keep theirs.
+        rows: Rows in canonical order, ordinals counted from each account's first row ever.
+        detectors: Detectors, whose outputs become the score columns.
+
+    Returns:
+        The states after the rows, and the scores taken, ordered by subject and checkpoint.
+    """
+    states, parts = list(states), []
+    band = np.searchsorted(CHECKPOINTS, rows.ordinal, side="right")
+    for level in np.unique(band):
+        part = rows.take(band == level)
+        states = [detector.update(state, part) for detector, state in zip(detectors, states, strict=True)]
+        if level < len(CHECKPOINTS):
+            reached = part.take(part.ordinal == CHECKPOINTS[level] - 1)
+            if len(reached):
+                parts.append(_snapshot(detectors, states, reached, int(level)))
+    joined = Trajectories.concatenate(parts, len(output_names(detectors)))
+    return states, joined.take(np.lexsort((joined.checkpoint, joined.subject)))
 
 
 def _may_be_seen(rows: Rows) -> npt.NDArray[np.bool_]:

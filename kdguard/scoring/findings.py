@@ -19,7 +19,7 @@ from kdguard.scoring.groups.find import find_groups
 from kdguard.scoring.groups.verdicts import GroupVerdicts, conclude_groups
 from kdguard.scoring.pipeline import Tally
 from kdguard.scoring.score import AccountScores
-from kdguard.scoring.spill import Spill
+from kdguard.scoring.spill import Signals
 from kdguard.stats.conformal import references_needed
 from kdguard.verdict import (
     Alarm,
@@ -52,7 +52,12 @@ class Policy:
 
 
 def conclude(
-    scores: AccountScores, baseline: Baseline, spill: Spill, tally: Tally, policy: Policy
+    scores: AccountScores,
+    baseline: Baseline,
+    spill: Signals,
+    tally: Tally,
+    policy: Policy,
+    groups: GroupVerdicts | None = None,
 ) -> Findings:
     """Decide on every account and explain those that need attention.
 
@@ -62,11 +67,12 @@ def conclude(
         spill: The log's signals, for exhibits and time lines.
         tally: What was read.
         policy: Levels asked for.
+        groups: Groups of this log where they were looked for already, by `look_for_groups`; None = look now.
     """
     state = guarantee_state(scores, baseline)
     facts = scores.facts
     selected = select_owners(scores.p_pooled.tolist(), [str(owner) for owner in facts.owner], policy.fdr)
-    groups = _groups(scores, baseline, spill, state, policy)
+    groups = groups or look_for_groups(scores, baseline, spill, policy)
     names = facts.account_id.astype(str)
     selected |= np.isin(names, list(groups.certain))
     decisions = [
@@ -98,8 +104,8 @@ def conclude(
     )
 
 
-def _groups(
-    scores: AccountScores, baseline: Baseline, spill: Spill, state: GuaranteeState, policy: Policy
+def look_for_groups(
+    scores: AccountScores, baseline: Baseline, spill: Signals, policy: Policy
 ) -> GroupVerdicts:
     """Look for groups, where the baseline knows what honest ones look like."""
     if baseline.groups is None:
@@ -110,6 +116,7 @@ def _groups(
     members = [group.members for group in found.reported()]
     exhibits = _exhibits(spill, np.unique(np.concatenate(members)).tolist() if members else [])
     requests = scores.profiles.requests
+    state = guarantee_state(scores, baseline)
     return conclude_groups(
         found, scores.facts, requests, baseline, state, exhibits, CLUSTER_IDS, policy.alpha
     )
@@ -142,7 +149,7 @@ def _first_key(scores: AccountScores) -> npt.NDArray[np.float64]:
     return np.nan_to_num(scores.p_value, nan=2.0)
 
 
-def _exhibits(spill: Spill, subjects: list[int]) -> Mapping[int, Sequence[Mapping[str, Any]]]:
+def _exhibits(spill: Signals, subjects: list[int]) -> Mapping[int, Sequence[Mapping[str, Any]]]:
     found: dict[int, list[Mapping[str, Any]]] = {}
     if subjects:
         for row in spill.exhibits(subjects, _EXHIBITS).to_pylist():

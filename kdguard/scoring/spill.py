@@ -39,51 +39,19 @@ _IN_ORDER = """
 """
 
 
-class Spill:
-    """A folder of signals that lives as long as the `with` block.
+class Signals:
+    """A folder of signals: files `part-*.parquet` in the schema `SIGNALS`, in any order.
 
     Args:
-        folder: Where to put it; a temporary folder by default, removed at the end.
-        sort_memory_mb: Memory the sort may use before it goes to disk.
+        folder: Where they lie; it stays as it is.
+        sort_memory_mb: Memory a sort may use before it goes to disk.
     """
 
-    def __init__(self, folder: Path | None = None, *, sort_memory_mb: int = SORT_MEMORY_MB) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="kdguard-", dir=folder)
-        self.folder = Path(self._temporary.name)
-        self.sort_memory_mb = sort_memory_mb
-        self._writer: pq.ParquetWriter | None = None
-        self._rows_in_part = 0
-        self._parts = 0
-
-    def __enter__(self) -> Spill:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def write(self, signals: pa.RecordBatch) -> None:
-        """Append signals, in any order."""
-        if self._writer is None:
-            self._parts += 1
-            self._writer = pq.ParquetWriter(
-                self.folder / f"part-{self._parts:06d}.parquet",
-                SIGNALS,
-                compression="lz4",
-                use_dictionary=True,
-                write_statistics=False,
-            )
-        self._writer.write_batch(signals)
-        self._rows_in_part += signals.num_rows
-        if self._rows_in_part >= _PART_ROWS:
-            self.seal()
+    def __init__(self, folder: Path, *, sort_memory_mb: int = SORT_MEMORY_MB) -> None:
+        self.folder, self.sort_memory_mb = folder, sort_memory_mb
 
     def seal(self) -> None:
-        """Finish the part being written; reading back needs it."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer, self._rows_in_part = None, 0
+        """Finish what is being written; reading back needs it."""
 
     def exhibits(self, subjects: list[int], per_subject: int) -> pa.Table:
         """Name the requests of each subject that look most like extraction.
@@ -134,7 +102,7 @@ class Spill:
             Half-open windows in microseconds since 1970, ascending; together they hold every row.
         """
         self.seal()
-        if not self._parts:
+        if not any(self.folder.glob("part-*.parquet")):
             return [ALWAYS]
         with self._connect() as connection:
             found = connection.execute(
@@ -155,6 +123,52 @@ class Spill:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         return _connect(self.folder, "query", self.sort_memory_mb)
+
+
+class Spill(Signals):
+    """A folder of signals that lives as long as the `with` block.
+
+    Args:
+        folder: Where to put it; a temporary folder by default, removed at the end.
+        sort_memory_mb: Memory the sort may use before it goes to disk.
+    """
+
+    def __init__(self, folder: Path | None = None, *, sort_memory_mb: int = SORT_MEMORY_MB) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="kdguard-", dir=folder)
+        super().__init__(Path(self._temporary.name), sort_memory_mb=sort_memory_mb)
+        self._writer: pq.ParquetWriter | None = None
+        self._rows_in_part = 0
+        self._parts = 0
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def write(self, signals: pa.RecordBatch) -> None:
+        """Append signals, in any order."""
+        if self._writer is None:
+            self._parts += 1
+            self._writer = pq.ParquetWriter(
+                self.folder / f"part-{self._parts:06d}.parquet",
+                SIGNALS,
+                compression="lz4",
+                use_dictionary=True,
+                write_statistics=False,
+            )
+        self._writer.write_batch(signals)
+        self._rows_in_part += signals.num_rows
+        if self._rows_in_part >= _PART_ROWS:
+            self.seal()
+
+    def seal(self) -> None:
+        """Finish the part being written; reading back needs it."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer, self._rows_in_part = None, 0
 
     def close(self) -> None:
         """Remove the folder."""
