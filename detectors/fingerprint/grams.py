@@ -33,6 +33,13 @@ class Stretch:
     last: int = 0
     longest: int = 3
 
+    def of(self, text: str | None) -> str:
+        """The words inside the stretch, joined by single spaces."""
+        words = (text or "").split()
+        if self.first or self.last:
+            words = words[: self.first] + words[max(self.first, len(words) - self.last) :]
+        return " ".join(words)
+
 
 def gram_counts(texts: pa.Array[pa.StringScalar], stretch: Stretch) -> csr_matrix:
     """Count word runs, shape (n, 2^20), float32."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from scipy.sparse import csr_matrix
 
 from kdguard.detectors.fingerprint.grams import Stretch, gram_counts, weighted
 from kdguard.lineage.families import Families
+from kdguard.lineage.protocol import Reading
 from kdguard.lineage.responses import Responses
 
 Floats = npt.NDArray[np.float64]
@@ -33,7 +35,16 @@ class Similarity:
     name: ClassVar[str] = "fingerprint.similarity"
     version: ClassVar[str] = "1"
     for_much_imitated: ClassVar[bool] = False
+    contrasted: ClassVar[bool] = False
     summary: ClassVar[str] = "words in common with the answers of"
+
+    def readings(
+        self, responses: Responses, families: Families, wanted: npt.NDArray[np.int64]
+    ) -> Iterator[Reading]:
+        """Cosines in [0, 1]; nothing is learnt, so one reading ranks every control."""
+        ranks = np.zeros((len(responses.models), len(families)), np.bool_)
+        ranks[:, wanted] = True
+        yield Reading(self.affinities(responses, families), ranks)
 
     def affinities(self, responses: Responses, families: Families) -> Floats:
         """Cosines in [0, 1], shape (P, M, K)."""

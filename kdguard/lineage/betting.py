@@ -33,6 +33,11 @@ class Bets:
     backed: bool
 
 
+def no_bets(suspects: int) -> Bets:
+    """Nothing staked: there was nobody to bet against."""
+    return Bets(np.zeros(suspects), 0.5, False)
+
+
 def bet(
     contrast: Floats, suspects: npt.NDArray[np.int64], controls: npt.NDArray[np.int64], alpha: float
 ) -> Bets:
@@ -48,13 +53,13 @@ def bet(
         Waudby-Smith and Ramdas (2024), JRSS B 86:1-27, for bets on bounded means that adapt to what was seen.
     """
     if not len(controls):
-        return Bets(np.zeros(len(suspects)), 0.5, False)
+        return no_bets(len(suspects))
     ranks = np.stack([_ranks(contrast, int(one), controls) for one in suspects], axis=1)
     own = np.stack([_ranks(contrast, int(one), controls) for one in controls], axis=1)
     known = (~np.isnan(own)).sum(axis=0)
     typical = (np.nansum(own, axis=0) / np.maximum(known, 1) - 0.5)[known > 0]
     if not len(typical):
-        return Bets(np.zeros(len(suspects)), 0.5, False)
+        return no_bets(len(suspects))
     backed = len(typical) + 1 >= 1 / alpha
     margin = float(np.clip(np.quantile(typical, 1 - alpha, method="higher"), 0.0, 0.45))
     return Bets(_wealth(ranks - 0.5 - margin, 0.5 + margin), margin, backed)

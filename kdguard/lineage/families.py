@@ -67,17 +67,24 @@ class Families:
         return vendor[:, None] != vendor[None, :]
 
     @property
+    def imitates(self) -> npt.NDArray[np.bool_]:
+        """Whether family g is documented to have learnt from the outputs of family f's vendor, shape (K, K)."""
+        return np.array(
+            [
+                [bool(one.vendor) and one.vendor in other.output_lineage for other in self.each]
+                for one in self.each
+            ]
+        )
+
+    @property
+    def competitors(self) -> npt.NDArray[np.bool_]:
+        """Whether family g is alike f for no documented reason: another vendor's, not learnt from f's, shape (K, K)."""
+        return self.other_vendor & ~self.imitates
+
+    @property
     def much_imitated(self) -> npt.NDArray[np.bool_]:
         """Which families many others are documented to have learnt from, shape (K,)."""
-        taught = [
-            sum(
-                family.vendor in other.output_lineage
-                for other in self.each
-                if family.vendor and other.vendor != family.vendor
-            )
-            for family in self.each
-        ]
-        return np.array(taught, np.int64) >= MUCH_IMITATED
+        return np.asarray((self.imitates & self.other_vendor).sum(axis=1) >= MUCH_IMITATED)
 
 
 def read_families(path: Path) -> tuple[Family, ...]:

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from kdguard import lineage
-from kdguard.detectors.fingerprint import Similarity, default_tests
+from kdguard.detectors.fingerprint import Imitation, Similarity, default_tests
 from kdguard.errors import LineageError
-from kdguard.lineage import Claim, Lineage, LineageVerdict
+from kdguard.lineage import Claim, Controls, Family, Lineage, LineageVerdict
+from kdguard.lineage.consistency import consistent
 from kdguard.lineage.verdict import holm
 from tests.lineage.made import families, placed, table
 
@@ -123,14 +124,66 @@ def test_impossible_questions_are_refused() -> None:
         lineage.place_families(families(), lineage.responses_of(table(10, 2).query("model == 'student'")))
 
 
-def test_the_test_of_imitation_reads_both_ways() -> None:
-    responses, found, controls = placed(table(prompts=20, controls=20))
-    told = lineage.test(responses, found, controls, ["student"], default_tests(), Claim(named=("a",)))[0]
-    names = [item.detector for item in told.evidence]
-    assert names[0] == "fingerprint.similarity"
-    assert "fingerprint.imitation" in names
-    imitation = next(item for item in told.evidence if item.detector == "fingerprint.imitation")
-    assert imitation.p_value == pytest.approx(1 / 21)
+def much_imitated() -> tuple[Family, ...]:
+    """Family a, from whose vendor families b and c are documented to have learnt; d has not."""
+    return (
+        Family("a", ("teacher-a",), "north"),
+        Family("b", ("teacher-b",), "south", output_lineage=("north",)),
+        Family("c", ("control-000",), "east", output_lineage=("north",)),
+        Family("d", ("control-001",), "west"),
+    )
+
+
+def test_imitation_drives_the_verdict_on_a_much_imitated_family() -> None:
+    responses, _, controls = placed(table(prompts=20, controls=40))
+    found = lineage.place_families(much_imitated(), responses)
+    everybody = Controls(np.repeat(controls.allowed[:1], 4, axis=0), np.ones(4, np.bool_))
+    told = lineage.test(responses, found, everybody, ["student"], default_tests(), Claim(alpha=0.05))
+    detectors = {one.teacher_family: [item.detector for item in one.evidence] for one in told}
+    assert detectors["a"][:3] == [
+        "fingerprint.imitation",
+        "fingerprint.imitation.bet",
+        "fingerprint.similarity",
+    ]
+    assert not any(name.startswith("fingerprint.imitation") for name in detectors["d"])
+    assert told[0].controls == 39, (
+        "without family d's own vendor nobody is left to learn from, so d ranks nowhere"
+    )
+    assert told[0].p_value == pytest.approx(1 / 40)
+
+
+def test_a_control_that_teaches_is_compared_under_a_discriminator_that_has_not_seen_it() -> None:
+    """Over all readings every control is ranked once a family; the full one ranks nobody that it learnt from."""
+    responses, _, _ = placed(table(prompts=20, controls=5))
+    found = lineage.place_families(much_imitated(), responses)
+    readings = list(Imitation().readings(responses, found, np.array([0])))
+    ranked = np.sum([reading.ranks[:, 0] for reading in readings], axis=0)
+    assert (ranked == 1).all()
+    teacher = responses.place("control-001")
+    assert [bool(reading.ranks[teacher, 0]) for reading in readings] == [False, True]
+    seen, unseen = (reading.affinities[:, teacher, 0] for reading in readings)
+    assert np.isnan(unseen).all(), "without family d nothing is left to set family a against"
+    assert np.isfinite(seen).all()
+
+
+def test_a_suspect_that_stopped_early_is_ranked_among_whole_controls() -> None:
+    frame = table()
+    responses = placed(frame)[0]
+    later = frame["prompt_id"].astype(str).isin(responses.prompts[20:]) & (frame["model"] == "student")
+    stopped = verdicts(frame[~later], ["student"], named=("a",), asked=20)["student", "a"]
+    whole = verdicts(frame, ["student"], named=("a",))["student", "a"]
+    assert (stopped.p_value, stopped.queries) == (whole.p_value, 10)
+    innocent = verdicts(frame, ["innocent"], named=("a",), asked=20)["innocent", "a"]
+    assert innocent.queries == 20
+
+
+def test_the_description_names_no_family_where_a_competitor_is_as_near() -> None:
+    responses, _, _ = placed(table(prompts=10, controls=5))
+    found = lineage.place_families(much_imitated(), responses)
+    scores = np.array([[3.0, 2.9, 0.0, 1.5], [3.0, 0.0, 0.0, 2.5], [1.9, 0.0, 0.0, 0.0]])
+    named = consistent(scores, found)
+    # b learnt from a's vendor, so it does not compete with a, but a competes with b; in the second row d is too near.
+    assert np.argwhere(named).tolist() == [[0, 0]]
 
 
 def test_holm_is_step_down() -> None:
