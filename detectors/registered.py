@@ -10,6 +10,7 @@ from kdguard.detectors.canary.claims import account_named, contact
 from kdguard.detectors.canary.sinusoid import sinusoid
 from kdguard.detectors.canary.triggers import triggers
 from kdguard.detectors.twins.claims import leaker_named, preference_for_released
+from kdguard.detectors.watermark.claims import learnt_from_marked, marked_text, wealth
 from kdguard.errors import InputError
 from kdguard.evidence import Abstention, Evidence
 from kdguard.ledger.derivation import KeyName
@@ -47,6 +48,11 @@ _COINS = (
     "Rejecting this shows contact with released answers; it does not show who collected them, nor why."
 )
 
+_MARKED = (
+    "The committed key is independent of the text as it is. "
+    "Rejecting this shows contact with text marked by that key; it does not show who took it, nor why."
+)
+
 TESTS: tuple[RegisteredTest, ...] = (
     RegisteredTest("canary.account", "1", _CONTACT, account_named),
     RegisteredTest("canary.contact", "1", _CONTACT, contact),
@@ -54,6 +60,9 @@ TESTS: tuple[RegisteredTest, ...] = (
     RegisteredTest("canary.sinusoid", "1", _CONTACT, sinusoid),
     RegisteredTest("twins.released", "1", _COINS, preference_for_released),
     RegisteredTest("twins.leaker", "1", _COINS, leaker_named),
+    RegisteredTest("watermark.text", "1", _MARKED, marked_text),
+    RegisteredTest("watermark.wealth", "1", _MARKED, wealth),
+    RegisteredTest("watermark.radioactivity", "1", _CONTACT, learnt_from_marked),
 )
 
 

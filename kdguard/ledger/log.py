@@ -103,6 +103,12 @@ class Ledger:
             f"{self.directory}: no signed entry has {field} {value[:16]}; a key must be committed before it is used"
         )
 
+    def commitments(self) -> Iterator[dict[str, Any]]:
+        """Signed commitments to keys, oldest first."""
+        for index in range(self.heads[-1].size if self.heads else 0):
+            if b'"commitment"' in self.lines[index] and self.entry(index).get("kind") == "commitment":
+                yield self.entry(index)
+
     def first_head(self, index: int) -> Head:
         """The earliest head that covers an entry: what was published first says most."""
         return next(head for head in self.heads if head.size > index)

@@ -1,7 +1,7 @@
 """Watermark detection measured: false alarms, speed beside transformers' detector, decoys, SynthID's table.
 
-`python -m tests.bench.watermark [nulls|speed|decoys|table]` prints one JSON object a row. Times are of one core (CPU
-time of the process). `nulls` draws 2.4 10^7 texts without a mark and takes some ten minutes.
+`python -m tests.bench.watermark [nulls|gumbel|speed|decoys|table]` prints one JSON object a row. Times are of one
+core (CPU time of the process). `nulls` and `gumbel` take some ten minutes each.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from kdguard.detectors.watermark.detect import Detection, detect
 from kdguard.detectors.watermark.keys import derived_key
+from kdguard.detectors.watermark.prf.philox import uniform_float32
+from kdguard.detectors.watermark.schemes.gumbel import GumbelPhilox
 from kdguard.detectors.watermark.schemes.registry import make_scheme
 from kdguard.detectors.watermark.schemes.synthid import SynthIdTable
-from kdguard.detectors.watermark.windows import Texts
+from kdguard.detectors.watermark.windows import Texts, Windows
 from kdguard.stats.intervals import clopper_pearson
 from tests.detectors.watermark.nulls import KINDS, log10_p_of_nulls
 
@@ -61,6 +64,44 @@ def _rates(name: str, kind: str, hits: Any, count: int) -> dict[str, Any]:
             "upper_95": clopper_pearson(found, count, 0.9)[1],
         }
     return row
+
+
+def gumbel(texts: int = 100_000_000, length: int = 12) -> Iterator[dict[str, Any]]:
+    """False alarms of the Gumbel mark alone: short texts of fresh tokens, a key each; and the law of its score exactly.
+
+    `law` is what the chance of p <= 1e-6 is for ideal words: U has 24 bits, so a score ends at 16.6 where an
+    exponential does not. It is computed by convolving the score's law on a grid.
+    """
+    scheme = GumbelPhilox()
+    rng = np.random.default_rng([_SEED, 7])
+    hits, done, batch = np.zeros(len(_LEVELS), np.int64), 0, 20_000
+    owner = np.repeat(np.arange(batch), length)
+    while done < texts:
+        tokens = rng.integers(0, 32_000, (batch * length, 5))
+        keys = rng.integers(0, 1 << 64, (batch, 1), np.uint64)[owner]
+        scores = np.concatenate([
+            scheme.scores(keys[begin : begin + 8_192], _windows(tokens[begin : begin + 8_192]))
+            for begin in range(0, len(tokens), 8_192)
+        ])  # fmt: skip
+        told = scheme.log10_tail(np.bincount(owner, scores), np.full(batch, length))
+        hits += np.array([(told <= np.log10(level)).sum() for level in _LEVELS])
+        done += batch
+    yield _rates("gumbel-philox", f"{length} fresh tokens", hits, done) | {
+        "law_at_1e-06": _gumbel_law(length)
+    }
+
+
+def _windows(tokens: Any) -> Windows:
+    return Windows(np.asfortranarray(tokens[:, :4]), tokens[:, 4].copy(), np.zeros(len(tokens), np.int64))
+
+
+def _gumbel_law(length: int, level: float = 1e-6, step: float = 1e-3) -> float:
+    """Chance that `length` scores of 24 bits sum to what Gamma(length) exceeds at `level`."""
+    uniforms = uniform_float32((np.arange(1 << 24, dtype=np.uint64) << 8).astype(np.uint32))
+    cells = np.bincount(np.rint(-np.log1p(-uniforms.astype(np.float64)) / step).astype(np.int64)) / 2.0**24
+    size = 1 << (length * len(cells)).bit_length()
+    law = np.fft.irfft(np.fft.rfft(cells, size) ** length, size)
+    return float(law[int(np.ceil(special.gammainccinv(length, level) / step)) :].sum())
 
 
 def speed(tokens: int = 1_000_000) -> Iterator[dict[str, Any]]:
@@ -156,6 +197,7 @@ def _fair_coins(scheme: SynthIdTable, text: Texts) -> float:
 
 _STUDIES: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
     "nulls": nulls,
+    "gumbel": gumbel,
     "speed": speed,
     "decoys": decoys,
     "table": table,

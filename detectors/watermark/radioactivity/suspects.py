@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from kdguard.detectors.watermark.keys import MarkKey
 from kdguard.detectors.watermark.radioactivity.contrast import Radioactivity, radioactivity
 from kdguard.detectors.watermark.radioactivity.weights import (
     Gate,
+    Weighted,
     closed_contrast,
     open_contrast,
     window_codes,
@@ -21,68 +22,53 @@ from kdguard.detectors.watermark.schemes.scheme import Scheme
 from kdguard.detectors.watermark.windows import Texts
 from kdguard.evidence import Abstention
 
-Told = tuple[Radioactivity | Abstention, ...]
 
-
-class Guard(NamedTuple):
-    """What keeps a test honest.
+class Contrast(NamedTuple):
+    """What a suspect says more or less often than clean models, before any key is looked at.
 
     Attributes:
-        gate: Which windows count.
-        decoys: Decoy keys that guard the tail.
-        committed: The key was committed to before its first use, and the commitment was checked.
+        mode: `closed` by its text, `open` by what it expects.
+        weighted: Pairs with their weights.
     """
 
-    gate: Gate = Gate()
-    decoys: int = 999
-    committed: bool = False
+    mode: str
+    weighted: Weighted
 
 
-def closed_tests(
-    scheme: Scheme, key: MarkKey, read: Read, clean: Texts, guard: Guard, *, known: Texts | None = None
-) -> Told:
-    """Test every suspect by what it wrote.
+def closed_contrasts(
+    scheme: Scheme, read: Read, clean: Texts, gate: Gate | None = None, *, known: Texts | None = None
+) -> dict[str, Contrast]:
+    """Weigh what every suspect wrote.
 
     Args:
         scheme: The mark.
-        key: The key.
         read: Texts with their suspects, and the prompts that were asked.
         clean: What models wrote that saw no mark.
-        guard: Gate, decoys, commitment.
+        gate: Which windows count.
         known: Text the suspects were served, where that is known: only its windows count.
     """
     copied = None if read.prompts is None else window_codes(scheme, read.prompts)
     served = None if known is None else window_codes(scheme, known)
-    found = []
-    for number, name in enumerate(read.names):
-        said = _of(read, number)
-        weighted = closed_contrast(scheme, said, clean, gate=guard.gate, copied=copied, known=served)
-        found.append(
-            radioactivity(
-                scheme,
-                key,
-                weighted,
-                subject=name,
-                mode="closed",
-                decoys=guard.decoys,
-                committed=guard.committed,
-            )
+    return {
+        name: Contrast(
+            "closed",
+            closed_contrast(scheme, _of(read, number), clean, gate=gate, copied=copied, known=served),
         )
-    return tuple(found)
+        for number, name in enumerate(read.names)
+    }
 
 
-def open_test(
-    scheme: Scheme, key: MarkKey, read: Read, suspect: Path, clean: Sequence[Path], guard: Guard
-) -> Told:
-    """Test a suspect whose weights are at hand by what it expects while it reads texts.
+def open_contrast_of(
+    scheme: Scheme, read: Read, suspect: Path, clean: Sequence[Path], gate: Gate | None = None
+) -> dict[str, Contrast]:
+    """Weigh what a suspect whose weights are at hand expects while it reads texts.
 
     Args:
         scheme: The mark.
-        key: The key.
         read: What is read; it may bear the mark: a place whose window its text had before does not count.
         suspect: The suspect's folder.
         clean: Folders of models that saw no mark.
-        guard: Gate, decoys, commitment.
+        gate: Which windows count.
 
     Raises:
         ModelError: A folder is not safe to load, damaged or incomplete.
@@ -92,17 +78,30 @@ def open_test(
     from kdguard.distill.models import load_model
 
     seen = readings(load_model(suspect), [load_model(folder) for folder in clean], read.texts)
-    weighted = open_contrast(scheme, seen, gate=guard.gate)
-    found = radioactivity(
-        scheme,
-        key,
-        weighted,
-        subject=suspect.name,
-        mode="open",
-        decoys=guard.decoys,
-        committed=guard.committed,
+    return {suspect.name: Contrast("open", open_contrast(scheme, seen, gate=gate))}
+
+
+def judge(
+    scheme: Scheme,
+    key: MarkKey,
+    contrasts: Mapping[str, Contrast],
+    decoys: int = 999,
+    *,
+    committed: bool = False,
+) -> tuple[Radioactivity | Abstention, ...]:
+    """Test every suspect. Arguments as for `radioactivity`."""
+    return tuple(
+        radioactivity(
+            scheme,
+            key,
+            contrast.weighted,
+            subject=name,
+            mode=contrast.mode,
+            decoys=decoys,
+            committed=committed,
+        )
+        for name, contrast in contrasts.items()
     )
-    return (found,)
 
 
 def _of(read: Read, subject: int) -> Texts:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 from kdguard.cli.watermark.detect import detect
+from kdguard.cli.watermark.follow import follow
 from kdguard.cli.watermark.radioactivity import radioactivity
 
 app = typer.Typer(help="Find watermarks in text, and in models that learnt from it.", no_args_is_help=True)
-app.command("detect")(detect)
-app.command("radioactivity")(radioactivity)
+for command in (detect, follow, radioactivity):
+    app.command(command.__name__)(command)
 
 
 @app.callback()

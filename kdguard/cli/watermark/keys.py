@@ -7,21 +7,34 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kdguard.errors import WatermarkError
+from kdguard.errors import LedgerError, WatermarkError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kdguard.cli.watermark.options import Named
     from kdguard.detectors.watermark.keys import MarkKey
     from kdguard.detectors.watermark.mark import Mark
+    from kdguard.ledger.derivation import DerivedKey, KeyName
 
 
 class Asked(NamedTuple):
-    """A key, and whether a ledger says that it was committed to before its first use."""
+    """A key, and where it comes from.
+
+    Attributes:
+        key: The key.
+        name: What the ledger derives it for; None for a key of other software.
+        generation: Number of its master key; 0 for a key of other software.
+        committed: A ledger says that it was committed to before its first use.
+    """
 
     key: MarkKey
-    committed: bool
+    name: KeyName | None = None
+    generation: int = 0
+    committed: bool = False
 
 
-def mark_of(mark: Path | None, scheme: str | None, parameters: list[str]) -> Mark:
+def mark_of(named: Named) -> Mark:
     """The mark that options describe: a file, or a scheme with `name=value` parameters.
 
     Raises:
@@ -30,24 +43,16 @@ def mark_of(mark: Path | None, scheme: str | None, parameters: list[str]) -> Mar
     from kdguard.detectors.watermark.mark import Mark, read_mark
     from kdguard.detectors.watermark.schemes.registry import SCHEMES
 
-    if (mark is None) == (scheme is None):
+    if (named.mark is None) == (named.scheme is None):
         raise WatermarkError(f"give --mark FILE, or --scheme with one of {', '.join(SCHEMES)}")
-    if mark is not None:
-        if parameters:
-            raise WatermarkError(f"{mark} holds the parameters; --parameter goes with --scheme")
-        return read_mark(mark)
-    return Mark.of({"scheme": scheme} | dict(_parameter(told) for told in parameters))
+    if named.mark is not None:
+        if named.parameters:
+            raise WatermarkError(f"{named.mark} holds the parameters; --parameter goes with --scheme")
+        return read_mark(named.mark)
+    return Mark.of({"scheme": named.scheme} | dict(_parameter(told) for told in named.parameters or ()))
 
 
-def key_of(
-    mark: Mark,
-    *,
-    key_file: Path | None,
-    keys: Path | None,
-    account: str,
-    epoch: str | None,
-    ledger: Path | None,
-) -> Asked:
+def key_of(mark: Mark, named: Named) -> Asked:
     """The key that options name.
 
     Raises:
@@ -56,37 +61,51 @@ def key_of(
     """
     from kdguard.detectors.watermark.keys import foreign_key
 
-    if key_file is not None:
-        if epoch or ledger:
+    if named.key_file is not None:
+        if named.epoch or named.ledger:
             raise WatermarkError("--epoch and --ledger go with keys of the key store, not with --key-file")
-        return Asked(foreign_key(_numbers(key_file)), committed=False)
-    if epoch is None:
+        return Asked(foreign_key(_numbers(named.key_file)))
+    if named.epoch is None:
         raise WatermarkError("give --key-file FILE, or --epoch (and --account) of a key in the key store")
-    return _from_store(mark, keys, account, epoch, ledger)
+    return _from_store(mark, named, named.epoch)
 
 
-def _from_store(mark: Mark, keys: Path | None, account: str, epoch: str, ledger: Path | None) -> Asked:
+def _from_store(mark: Mark, named: Named, epoch: str) -> Asked:
     from kdguard.detectors.watermark.keys import derived_key
     from kdguard.detectors.watermark.mark import LEDGER_SCHEME
     from kdguard.ledger.derivation import KeyName
-    from kdguard.ledger.entries import reveal_fits
     from kdguard.ledger.keys import open_keys, place_of_keys
+
+    store = open_keys(place_of_keys(named.keys))
+    name = KeyName(LEDGER_SCHEME, named.account, epoch)
+    derived = store.current.derive(name)
+    if named.ledger is not None:
+        derived = _committed(mark, named.ledger, [old.derive(name) for old in store.generations[::-1]])
+    key = derived_key(derived.key.reveal(), mark.scheme.key_words, mark.scheme.key_bits)
+    return Asked(key, name, derived.generation, committed=named.ledger is not None)
+
+
+def _committed(mark: Mark, ledger: Path, derived: Sequence[DerivedKey]) -> DerivedKey:
+    """Of one key of each generation, newest first, the one that was committed: old marks outlive a rotation."""
+    from kdguard.ledger.entries import reveal_fits
     from kdguard.ledger.log import open_ledger
 
-    name = KeyName(LEDGER_SCHEME, account, epoch)
-    derived = open_keys(place_of_keys(keys)).current.derive(name)
-    key = derived_key(derived.key.reveal(), mark.scheme.key_words, mark.scheme.key_bits)
-    if ledger is None:
-        return Asked(key, committed=False)
     read = open_ledger(ledger)
-    entry = read.entry(read.find("key_id", derived.key_id))
-    if derived.key_id in read.revoked():
-        raise WatermarkError(f"key {derived.key_id[:16]} is revoked: {read.revoked()[derived.key_id]}")
-    if not reveal_fits(entry, name, derived.key.reveal(), derived.salt.reveal(), mark.parameters()):
-        raise WatermarkError(
-            f"{ledger}: the commitment to key {derived.key_id[:16]} was made with other parameters than this mark's"
+    known = {key.key_id: key for key in derived}
+    entry = next((one for one in read.commitments() if one["key_id"] in known), None)
+    if entry is None:
+        raise LedgerError(
+            f"{ledger}: no signed entry commits to this key; it must be committed before it is used, with "
+            "'kdguard audit commit'"
         )
-    return Asked(key, committed=True)
+    key = known[entry["key_id"]]
+    if key.key_id in read.revoked():
+        raise WatermarkError(f"key {key.key_id[:16]} is revoked: {read.revoked()[key.key_id]}")
+    if not reveal_fits(entry, key.name, key.key.reveal(), key.salt.reveal(), mark.parameters()):
+        raise WatermarkError(
+            f"{ledger}: the commitment to key {key.key_id[:16]} was made with other parameters than this mark's"
+        )
+    return key
 
 
 def _numbers(path: Path) -> list[int]:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from kdguard.cli.watermark import options
+from kdguard.cli.watermark.options import Named, Opened
+
+if TYPE_CHECKING:
+    from kdguard.detectors.watermark.radioactivity.suspects import Contrast
 
 
 def radioactivity(
@@ -20,37 +27,28 @@ def radioactivity(
         Path | None,
         typer.Option(help="The suspect's folder, where its weights are at hand.", file_okay=False),
     ] = None,
-    mark: Annotated[Path | None, typer.Option(help="The mark's public description, JSON.")] = None,
-    scheme: Annotated[str | None, typer.Option(help="In place of --mark, e.g. green-siphash.")] = None,
-    parameter: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER of the scheme; repeat it.")] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(help="Key of other software: whole numbers, mode 0600.")
-    ] = None,
-    keys: Annotated[Path | None, typer.Option(help="Key store; else KDGUARD_KEYS.", metavar="DIR")] = None,
-    epoch: Annotated[str | None, typer.Option(help="Epoch of a key in the key store, e.g. 2026-11.")] = None,
-    account: Annotated[str, typer.Option(help="Account of that key; empty for one key for all.")] = "",
-    ledger: Annotated[
-        Path | None, typer.Option(help="Ledger that the key was committed in.", metavar="DIR")
-    ] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option(help="The teacher's tokenizer.json or its folder, for text.")
-    ] = None,
-    column: Annotated[str | None, typer.Option(help="Column of token ids or text.")] = None,
-    prompt_column: Annotated[
-        str | None, typer.Option(help="Column of prompts; windows they hold do not count.")
-    ] = None,
-    by: Annotated[str | None, typer.Option(help="Column that tells suspects apart; else all is one.")] = None,
+    mark: options.MarkFile = None,
+    scheme: options.Scheme = None,
+    parameter: options.Parameters = None,
+    key_file: options.KeyFile = None,
+    keys: options.Keys = None,
+    epoch: options.Epoch = None,
+    account: options.Account = "",
+    ledger: options.LedgerFolder = None,
+    tokenizer: options.Tokenizer = None,
+    column: options.Column = None,
+    prompt_column: options.PromptColumn = None,
+    by: options.By = None,
     known: Annotated[
         Path | None, typer.Option(help="Text the suspect was served, if known: only its windows count.")
     ] = None,
     gate_bits: Annotated[
         float, typer.Option(min=0, help="Least entropy of the clean models after a window.")
     ] = 1.0,
-    decoys: Annotated[int, typer.Option(min=0, help="Decoy keys that guard the p-value.")] = 999,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Chance of any false detection.")] = 1e-6,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One suspect a line on stdout, a summary last.")
-    ] = False,
+    decoys: options.DecoyCount = 999,
+    alpha: options.Alpha = 1e-6,
+    case: options.CaseFile = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Test whether suspects lean to a key's tokens more than clean models do, beside the plain test of their text.
 
@@ -58,23 +56,57 @@ def radioactivity(
     finding nothing proves nothing: paraphrase, filtering and targeted removal wash marks out.
     Exit status: 0 nothing detected, 1 detected, 2 bad usage or input.
     """
-    from kdguard.cli.watermark.keys import key_of, mark_of
-    from kdguard.cli.watermark.telling import tell
-    from kdguard.detectors.watermark.radioactivity.suspects import Guard, closed_tests, open_test
-    from kdguard.detectors.watermark.radioactivity.weights import Gate
-    from kdguard.detectors.watermark.reading import Columns, load_tokenizer, read_texts
+    from kdguard.cli.watermark.cases import write_mark_case
+    from kdguard.cli.watermark.telling import found_in, tell
+    from kdguard.detectors.watermark.radioactivity.suspects import judge
 
-    told = mark_of(mark, scheme, parameter or [])
-    asked = key_of(told, key_file=key_file, keys=keys, account=account, epoch=epoch, ledger=ledger)
-    maker = load_tokenizer(tokenizer) if tokenizer is not None else None
-    read = read_texts(suspect, Columns(column, prompt_column, by), maker, told)
-    for note in read.notes:
-        typer.echo(note, err=True)
-    guard = Guard(Gate(bits=gate_bits), decoys, asked.committed)
-    if suspect_weights is not None:
-        found = open_test(told.scheme, asked.key, read, suspect_weights, clean, guard)
-    else:
-        reference = read_texts(clean, Columns(column), maker, told).texts
-        served = None if known is None else read_texts([known], Columns(column), maker, told).texts
-        found = closed_tests(told.scheme, asked.key, read, reference, guard, known=served)
+    named = Named(mark, scheme, parameter, key_file, keys, epoch, account, ledger)
+    work = options.opened(named, tokenizer)
+    contrasts = _contrasts(
+        work, suspect, clean, suspect_weights, known, gate_bits, (column, prompt_column, by)
+    )
+    found = judge(work.mark.scheme, work.asked.key, contrasts, decoys, committed=work.asked.committed)
+    if case and (subjects := found_in(found, alpha)):
+        statistics = {
+            "subjects": {name: _numbers(contrasts[name]) for name in subjects},
+            "searched": len(contrasts),
+            "decoys": decoys,
+        }
+        files = [*suspect, *clean, *([known] if known else [])]
+        write_mark_case(case, "watermark.radioactivity", work, statistics, files)
     raise typer.Exit(int(tell(found, alpha=alpha, as_json=as_json)))
+
+
+def _contrasts(
+    work: Opened,
+    suspect: list[Path],
+    clean: list[Path],
+    weights: Path | None,
+    known: Path | None,
+    gate_bits: float,
+    columns: tuple[str | None, str | None, str | None],
+) -> Mapping[str, Contrast]:
+    """What suspects say more or less often than clean models, from text or from weights."""
+    from kdguard.detectors.watermark.radioactivity.suspects import closed_contrasts, open_contrast_of
+    from kdguard.detectors.watermark.radioactivity.weights import Gate
+
+    read, gate = work.read(suspect, *columns), Gate(bits=gate_bits)
+    if weights is not None:
+        return open_contrast_of(work.mark.scheme, read, weights, clean, gate)
+    column = columns[0]
+    reference = work.read(clean, column, None, None).texts
+    served = None if known is None else work.read([known], column, None, None).texts
+    return closed_contrasts(work.mark.scheme, read, reference, gate, known=served)
+
+
+def _numbers(contrast: Contrast) -> dict[str, Any]:
+    from kdguard.detectors.watermark.claims import rows_of
+
+    weighted = contrast.weighted
+    return {
+        "mode": contrast.mode,
+        "tokens": weighted.tokens,
+        "used": weighted.used,
+        "pairs": rows_of(weighted.pairs),
+        "weights": weighted.weights.tolist(),
+    }

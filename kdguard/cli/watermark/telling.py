@@ -10,30 +10,25 @@ import orjson
 import typer
 
 if TYPE_CHECKING:
-    from kdguard.detectors.watermark.detect import Detection
-    from kdguard.detectors.watermark.radioactivity.contrast import Radioactivity
+    from kdguard.detectors.watermark.verdict import Verdict
     from kdguard.evidence import Abstention
 
 
-def tell(found: Sequence[Detection | Radioactivity | Abstention], *, alpha: float, as_json: bool) -> bool:
-    """Print detections and abstentions; whether any mark is detected, at `alpha` over all subjects together."""
-    from kdguard.detectors.watermark.detect import MEANING, NO_EVIDENCE
+def tell(found: Sequence[Verdict | Abstention], *, alpha: float, as_json: bool) -> bool:
+    """Print verdicts and abstentions; whether any mark is detected, at `alpha` over all subjects together."""
+    from kdguard.detectors.watermark.verdict import MEANING, NO_EVIDENCE
     from kdguard.evidence import Abstention
-    from kdguard.stats.multiplicity import holm
 
-    detections = [one for one in found if not isinstance(one, Abstention)]
-    adjusted = holm([one.p_value for one in detections]).tolist() if detections else []
-    p_adjusted = dict(zip((one.subject for one in detections), adjusted, strict=True))
+    p_adjusted = _adjusted(found)
     for one in found:
         if as_json:
-            line = _line(one, p_adjusted.get(one.subject), alpha)
-            typer.echo(orjson.dumps(line).decode())
+            typer.echo(orjson.dumps(_line(one, p_adjusted.get(one.subject), alpha)).decode())
         elif not isinstance(one, Abstention):
             verdict = "mark detected" if p_adjusted[one.subject] <= alpha else f"not detected: {NO_EVIDENCE}"
             typer.echo(f"{one.subject}: {verdict} ({one.guarantee.value})\n  {_counts(one, alpha)}")
         else:
             typer.echo(f"{one.subject}: abstains. {one.reason}")
-    hits = sum(p <= alpha for p in adjusted)
+    hits = len(found_in(found, alpha))
     if as_json:
         summary = {
             "subjects": len(found),
@@ -48,9 +43,22 @@ def tell(found: Sequence[Detection | Radioactivity | Abstention], *, alpha: floa
     return bool(hits)
 
 
-def _line(
-    one: Detection | Radioactivity | Abstention, p_adjusted: float | None, alpha: float
-) -> dict[str, Any]:
+def found_in(found: Sequence[Verdict | Abstention], alpha: float) -> list[str]:
+    """Subjects whose mark is detected, at `alpha` over all of them together."""
+    return [subject for subject, p in _adjusted(found).items() if p <= alpha]
+
+
+def _adjusted(found: Sequence[Verdict | Abstention]) -> dict[str, float]:
+    """Holm-adjusted p of every subject that was tested; those of which nothing could be told count as searched."""
+    from kdguard.evidence import Abstention
+    from kdguard.stats.multiplicity import holm
+
+    told = [one for one in found if not isinstance(one, Abstention)]
+    p_values = holm([one.p_value for one in told], len(found)).tolist() if told else []
+    return dict(zip((one.subject for one in told), p_values, strict=True))
+
+
+def _line(one: Verdict | Abstention, p_adjusted: float | None, alpha: float) -> dict[str, Any]:
     from kdguard.evidence import Abstention
 
     if isinstance(one, Abstention):
@@ -60,7 +68,7 @@ def _line(
     return {"decision": decision, "p_adjusted": p_adjusted, "alpha": alpha} | one.to_json()
 
 
-def _counts(one: Detection | Radioactivity, alpha: float) -> str:
+def _counts(one: Verdict, alpha: float) -> str:
     told = one.summary.partition(". H0")[0]
     floor = f"; no p below {one.p_floor:.1g} is possible with so few decoys" if one.p_floor > alpha else ""
     return f"{told}{one.left_out}{floor}"

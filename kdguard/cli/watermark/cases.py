@@ -1,0 +1,44 @@
+"""Cases of the watermark commands: what was scored, as numbers, for `audit sign`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdguard.errors import WatermarkError
+
+if TYPE_CHECKING:
+    from kdguard.cli.watermark.options import Opened
+
+
+def write_mark_case(
+    path: Path, test: str, work: Opened, statistics: Mapping[str, Any], files: Sequence[Path]
+) -> None:
+    """Write the case of one run.
+
+    Args:
+        path: Where.
+        test: Registered name.
+        work: Mark and key.
+        statistics: As the test takes them.
+        files: What the numbers were read from; folders are left out.
+
+    Raises:
+        WatermarkError: The key is not of a key store, so that it cannot have been committed.
+    """
+    from kdguard.audit.case import Case, write_case
+    from kdguard.cli.mark_tables import input_digest
+    from kdguard.detectors.registered import find
+
+    if work.asked.name is None or not work.asked.committed:
+        raise WatermarkError("--case needs a key that was committed: give --epoch, and --ledger")
+    case = Case(
+        test=test,
+        version=find(test).version,
+        keys=((work.asked.name, work.asked.generation),),
+        parameters=work.mark.parameters(),
+        statistics=statistics,
+        inputs=tuple(input_digest(file) for file in files if file.is_file()),
+    )
+    write_case(case, path)
