@@ -1,7 +1,11 @@
-"""Looking for groups in large logs: time and memory by accounts. `python -m tests.bench.groups 25000 100000`."""
+"""Looking for groups in large logs: time and memory by accounts.
+
+`python -m tests.bench.groups 25000 100000`; with `--offices 2000`, so many groups of six form besides.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import sys
@@ -28,8 +32,15 @@ _RING = 500
 """Accounts of the one campaign, the last ones."""
 
 
-def signals(facts: Facts, first: int, end: int) -> pa.RecordBatch:
-    """Twenty requests of each account: frames, clients and hours of its own, and a third behind 400 public exits."""
+_OFFICE = 6
+_OFFICE_CODES = 2**60
+
+
+def signals(facts: Facts, first: int, end: int, offices: int = 0) -> pa.RecordBatch:
+    """Twenty requests of each account: frames, clients and hours of its own, and a third behind 400 public exits.
+
+    The first accounts belong to offices of six with one key and one frame each.
+    """
     rng = np.random.default_rng(first)
     n, size = end - first, (end - first) * _REQUESTS
     ring = np.repeat(np.arange(first, end) >= len(facts) - _RING, _REQUESTS)
@@ -50,6 +61,9 @@ def signals(facts: Facts, first: int, end: int) -> pa.RecordBatch:
         "model": of_account(5),
         "session": rng.integers(1, 2**60, size),
     }
+    office = np.repeat(np.arange(first, end) // _OFFICE, _REQUESTS)
+    for name in ("key", "head"):
+        codes[name] = np.where(office < offices, _OFFICE_CODES + office, codes[name])
     columns: dict[str, Any] = {field.name: np.zeros(size, np.int64) for field in SIGNALS} | codes
     columns |= {
         "subject": np.repeat(facts.subject[first:end], _REQUESTS),
@@ -67,14 +81,14 @@ def signals(facts: Facts, first: int, end: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=SIGNALS)
 
 
-def run(accounts: int, baseline: Baseline) -> dict[str, Any]:
+def run(accounts: int, baseline: Baseline, offices: int = 0) -> dict[str, Any]:
     """Look for groups among so many accounts, and say what it took."""
     assert baseline.groups is not None
     names = np.array([f"a{at:07d}" for at in range(accounts)], dtype=object)
     facts = gather(names, np.zeros(accounts, np.uint64), None)
     with Spill() as spill:
         for first in range(0, accounts, _CHUNK):
-            spill.write(signals(facts, first, min(first + _CHUNK, accounts)))
+            spill.write(signals(facts, first, min(first + _CHUNK, accounts), offices))
         spill.seal()
         start = time.perf_counter()
         busy = time.process_time()
@@ -84,6 +98,7 @@ def run(accounts: int, baseline: Baseline) -> dict[str, Any]:
     return {
         "bench": "groups",
         "accounts": accounts,
+        "offices": offices,
         "exchanges": accounts * _REQUESTS,
         "wall_s": round(wall, 1),
         "cpu_s": round(cpu, 1),
@@ -95,14 +110,18 @@ def run(accounts: int, baseline: Baseline) -> dict[str, Any]:
     }
 
 
-def rows(sizes: list[int]) -> Iterator[dict[str, Any]]:
+def rows(sizes: list[int], offices: int) -> Iterator[dict[str, Any]]:
     """One row a size."""
     baseline = load_baseline(SHIPPED, default_suite(), shipped=True)
     for accounts in sizes:
-        yield run(accounts, baseline)
+        yield run(accounts, baseline, offices)
 
 
 if __name__ == "__main__":
-    for row in rows([int(given) for given in sys.argv[1:]] or [25_000, 100_000]):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("accounts", type=int, nargs="*", default=[25_000, 100_000])
+    parser.add_argument("--offices", type=int, default=0)
+    given = parser.parse_args()
+    for row in rows(given.accounts, given.offices):
         sys.stdout.write(json.dumps(row) + "\n")
         sys.stdout.flush()

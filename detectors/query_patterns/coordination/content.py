@@ -41,10 +41,12 @@ class Content:
             rows = speaks[first : first + _BLOCK]
             weight = _weigh(scene, wording, rows[:, None], speaks[None, :])
             weight[np.arange(len(rows)), first + np.arange(len(rows))] = 0.0
-            nearest = np.argsort(-weight, axis=1, kind="stable")[:, :_NEAREST]
-            strong = np.take_along_axis(weight, nearest, axis=1) >= _LEAST_PROPOSED
-            sources.append(np.repeat(rows, strong.sum(axis=1)))
-            targets.append(speaks[nearest[strong]])
+            row, column = np.nonzero(weight >= _LEAST_PROPOSED)
+            order = np.lexsort((column, -weight[row, column], row))
+            row, column = row[order], column[order]
+            near = np.arange(len(row)) - np.searchsorted(row, row) < _NEAREST
+            sources.append(rows[row[near]])
+            targets.append(speaks[column[near]])
         if not sources:
             return Pairs(np.empty(0, np.int64), np.empty(0, np.int64))
         return Pairs.of(np.concatenate(sources), np.concatenate(targets), len(habits))

@@ -79,17 +79,16 @@ def weigh(scene: Scene, pairs: Pairs, kinds: Sequence[str], *, add: bool = False
         {_MINE}, near AS MATERIALIZED (
             SELECT p.pair, p.target, m.kind, m.code, m.held, m.weight FROM pairs p JOIN mine m ON m.node = p.source
         )
-        SELECT a.pair, a.kind, {rule} AS weight
+        SELECT a.pair, k.at, {rule} AS weight
         FROM near a JOIN mine b ON b.node = a.target AND a.kind = b.kind AND a.code = b.code
+        JOIN kinds k ON k.kind = a.kind
         GROUP BY ALL
         """,
         pairs={"pair": np.arange(len(pairs)), "source": pairs.source, "target": pairs.target},
         **_tables(scene, kinds),
-    ).to_pandas()
-    column = {kind: at for at, kind in enumerate(kinds)}
-    weight[found["pair"].to_numpy(), found["kind"].map(column).to_numpy(np.int64)] = found[
-        "weight"
-    ].to_numpy()
+    )
+    pair, at, value = (found.column(name).to_numpy() for name in ("pair", "at", "weight"))
+    weight[pair, at] = value
     return weight
 
 
@@ -101,6 +100,7 @@ def _tables(scene: Scene, kinds: Sequence[str]) -> dict[str, dict[str, npt.NDArr
         "nodes": {"subject": habits.subject, "node": habits.node},
         "kinds": {
             "kind": np.array(kinds, dtype=object),
+            "at": np.arange(len(kinds)),
             "software": np.array([kind in _SOFTWARE for kind in kinds]),
             "caller": np.array([kind in _CALLER for kind in kinds]),
             "reference": np.full(len(kinds), float(rarity.owners)),

@@ -59,8 +59,9 @@ def tie_graph(scene: Scene, ties: Sequence[Tie]) -> Graph:
     pairs, by_tie = weigh_pairs(scene, ties)
     weight = by_tie.sum(axis=1)
     threshold = scene.rarity.least_weight(float(np.log10(max(owners, 2) / CHANCE_DEGREE)))
-    keep = (weight >= threshold) & _among_heaviest(pairs, weight, owners)
-    return Graph(Pairs(pairs.source[keep], pairs.target[keep]), weight[keep], by_tie[keep], threshold)
+    strong = np.flatnonzero(weight >= threshold)
+    keep = strong[_among_heaviest(pairs.take(strong), weight[strong], owners)]
+    return Graph(pairs.take(keep), weight[keep], by_tie[keep], threshold)
 
 
 def weigh_pairs(scene: Scene, ties: Sequence[Tie]) -> tuple[Pairs, Floats]:
