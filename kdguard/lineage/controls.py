@@ -13,6 +13,7 @@ import pandas as pd
 from kdguard.errors import LineageError
 from kdguard.lineage.families import Families
 from kdguard.lineage.responses import Responses
+from kdguard.lineage.tables import read_frame
 
 DEFAULT_KINDS = ("student_pool", "teacher_of_other_vendor")
 SAME_ANSWERS = 0.5
@@ -38,21 +39,7 @@ def read_controls(path: Path) -> pd.DataFrame:
     Raises:
         LineageError: It cannot be read or lacks a column.
     """
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix in {".jsonl", ".ndjson", ".json"}:
-            frame = pd.read_json(path, lines=True, dtype=False)
-        else:
-            frame = pd.read_csv(path, dtype=str)
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{path}: must be CSV, Parquet or JSON lines, got: {error}") from error
-    missing = [name for name in ("teacher_family", "control", "kind") if name not in frame.columns]
-    if missing:
-        raise LineageError(
-            f"{path}: must have columns teacher_family, control, kind; missing {', '.join(missing)}"
-        )
-    return frame
+    return read_frame(path, ("teacher_family", "control", "kind"))
 
 
 def listed_controls(

@@ -10,10 +10,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from kdguard.errors import LineageError
 from kdguard.lineage.order import place_in_order
+from kdguard.lineage.tables import read_frame
 
 SHIPPED_VERSION = 1
 _COLUMNS = ("prompt_id", "prompt")
@@ -98,20 +97,7 @@ def read_probes(path: Path) -> ProbeSet:
     Raises:
         LineageError: It cannot be read, lacks a column, has an empty prompt, or an id or a prompt twice.
     """
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix in {".jsonl", ".ndjson", ".json"}:
-            frame = pd.read_json(path, lines=True, dtype=False)
-        else:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise LineageError(
-            f"{path}: must be Parquet, CSV or JSON lines with a header, got: {error}"
-        ) from error
-    missing = [name for name in _COLUMNS if name not in frame.columns]
-    if missing:
-        raise LineageError(f"{path}: must have columns prompt_id, prompt; missing {', '.join(missing)}")
+    frame = read_frame(path, _COLUMNS)
     return ProbeSet(path.name, 0, _probes(frame.to_dict("records"), str(path)))
 
 

@@ -1,0 +1,187 @@
+"""Verbatim and near-verbatim overlap of answers with a teacher's: a fact beside the verdict, never a claim.
+
+Ordinary models share hardly any run of eight words with a teacher's answer to the same prompt. Much more means that
+answers were copied, looked up, or corrected from it, or that the prompt leaves little to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix
+
+from kdguard.features.text import Codes, hash_words, mix
+from kdguard.lineage.families import Families
+from kdguard.lineage.responses import Responses
+
+Floats = npt.NDArray[np.float64]
+
+RUN_WORDS = 8
+ORDINARY = 0.036
+"""Largest overlap of ordinary models with one teacher's stored answers, over 403 prompts of a public collection."""
+NEARLY_VERBATIM = 0.5
+"""Share of an answer's runs from which on it counts as nearly verbatim."""
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Overlap of one suspect with one family.
+
+    Attributes:
+        share: Mean share of the runs of eight words of its answers that stand in the same teacher's answer too.
+        nearly_verbatim: Prompts on which more than half of the runs do.
+        prompts: Prompts compared: both answered, the suspect with at least eight words.
+        largest_control: Largest share among the controls; None = no controls.
+        controls_as_high: Controls with at least this share.
+        examples: Prompt ids with most overlap, most first.
+    """
+
+    share: float
+    nearly_verbatim: int
+    prompts: int
+    largest_control: float | None
+    controls_as_high: int
+    examples: tuple[str, ...]
+
+    @property
+    def is_unusual(self) -> bool:
+        """More than ordinary models showed, and more than every control."""
+        return self.share > max(ORDINARY, self.largest_control or 0.0)
+
+
+def containments(responses: Responses, families: Families) -> Floats:
+    """Share of each answer's runs of eight words that stand in a family member's answer, shape (P, M, K).
+
+    Of several members the one counts whose answers overlap most with the model's over all prompts. NaN = nothing to
+    compare. No model is compared with itself.
+    """
+    members = np.flatnonzero(families.of_model >= 0)
+    models, prompts = len(responses.models), len(responses.prompts)
+    codes, owner = _runs(responses)
+    prompt = owner // models
+    bounds = np.searchsorted(prompt, np.arange(prompts + 1))
+    found = np.full((prompts, models, len(members)), np.nan)
+    for at in range(prompts):
+        inside = slice(bounds[at], bounds[at + 1])
+        found[at] = _contained(codes[inside], owner[inside] - at * models, models, members)
+    found[:, members, np.arange(len(members))] = np.nan
+    return _to_families(found, families.of_model[members], len(families))
+
+
+def overlaps(
+    containment: Floats, responses: Responses, suspect: int, controls: npt.NDArray[np.int64]
+) -> Overlap | None:
+    """What one suspect shares with one family; None = nothing could be compared.
+
+    Args:
+        containment: For the family, shape (P, M).
+        responses: The table.
+        suspect: Column of the suspect.
+        controls: Columns of its controls.
+    """
+    own = containment[:, suspect]
+    known = ~np.isnan(own)
+    if not known.any():
+        return None
+    others = [float(np.nanmean(column)) for column in containment[:, controls].T if (~np.isnan(column)).any()]
+    share = float(own[known].mean())
+    highest = [at for at in np.argsort(-np.where(known, own, -1.0), kind="stable")[:3] if own[at] > 0]
+    return Overlap(
+        share=share,
+        nearly_verbatim=int((own[known] > NEARLY_VERBATIM).sum()),
+        prompts=int(known.sum()),
+        largest_control=max(others, default=None),
+        controls_as_high=sum(other >= share for other in others),
+        examples=tuple(responses.prompts[at] for at in highest),
+    )
+
+
+def longest_shared(text: str, other: str) -> str:
+    """The longest run of words that two texts share, as the first spells it; empty below eight words."""
+    words = list(_WORD.finditer(text))
+    left, right = [word[0].lower() for word in words], _WORD.findall(other.lower())
+    best, end = 0, 0
+    before = [0] * (len(right) + 1)
+    for at, word in enumerate(left):
+        row = [0] * (len(right) + 1)
+        for place, same in enumerate(right):
+            if word == same:
+                row[place + 1] = before[place] + 1
+                if row[place + 1] > best:
+                    best, end = row[place + 1], at
+        before = row
+    return text[words[end - best + 1].start() : words[end].end()] if best >= RUN_WORDS else ""
+
+
+def _runs(responses: Responses) -> tuple[Codes, npt.NDArray[np.int64]]:
+    """Codes of all runs of eight words that lie within one answer, and whose answer it is, ascending."""
+    words = hash_words(responses.texts)
+    text = np.repeat(np.arange(len(words.size_bytes)), np.diff(words.indptr))
+    run = words.words
+    for step in range(1, RUN_WORDS):
+        run = mix(run[:-1] * _MULTIPLIER + words.words[step:])
+    inside = text[: len(run)] == text[RUN_WORDS - 1 :]
+    return run[inside], text[: len(run)][inside]
+
+
+def _contained(
+    codes: Codes, model: npt.NDArray[np.int64], models: int, members: npt.NDArray[np.int64]
+) -> Floats:
+    """Share of each model's runs in each member's answer to one prompt, shape (M, T); NaN = one has no run."""
+    distinct, column = np.unique(codes, return_inverse=True)
+    has = csr_matrix((np.ones(len(codes)), (model, column)), shape=(models, len(distinct)))
+    has.data[:] = 1.0
+    count = np.asarray(has.sum(axis=1)).ravel()
+    shared = (has @ has[members].T).toarray()
+    known = (count[:, None] > 0) & (count[members][None, :] > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(known, shared / count[:, None], np.nan)
+
+
+def _to_families(found: Floats, family: npt.NDArray[np.int64], families: int) -> Floats:
+    """The member that a model overlaps with most, shape (P, M, K)."""
+    prompts, models, _ = found.shape
+    known = ~np.isnan(found)
+    mean = np.where(known, found, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    mean[known.sum(axis=0) == 0] = -1.0
+    result = np.full((prompts, models, families), np.nan)
+    for at in range(families):
+        columns = np.flatnonzero(family == at)
+        chosen = columns[mean[:, columns].argmax(axis=1)]
+        result[:, :, at] = found[:, np.arange(models), chosen]
+    return result
+
+
+def summary(overlap: Overlap, family: str) -> str:
+    """One sentence of fact."""
+    told = (
+        f"{overlap.share:.1%} of runs of {RUN_WORDS} words stand in the answers of {family} too, "
+        f"{overlap.nearly_verbatim} of {overlap.prompts} answers are nearly verbatim"
+    )
+    if overlap.largest_control is not None:
+        told += f"; the controls reach {overlap.largest_control:.1%}"
+    return told
+
+
+def examples_of(
+    responses: Responses, families: Families, family: int, suspect: int, prompts: Sequence[str]
+) -> list[tuple[str, str, str, str]]:
+    """Prompt id, teacher, and the two answers, for prompts to be shown side by side."""
+    models = len(responses.models)
+    members = np.flatnonzero(families.of_model == family)
+    shown = []
+    for name in prompts:
+        row = responses.prompts.index(name) * models
+        own = responses.texts[row + suspect].as_py() or ""
+        given = [
+            (responses.models[member], responses.texts[row + int(member)].as_py() or "") for member in members
+        ]
+        teacher, answer = max(given, key=lambda one: len(longest_shared(own, one[1])))
+        shown.append((name, teacher, own, answer))
+    return shown
