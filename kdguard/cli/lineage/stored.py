@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 
-from kdguard.lineage import LineageVerdict
+from kdguard.cli.lineage.options import (
+    Concurrency,
+    KeyVariable,
+    MaxTokens,
+    Owned,
+    Permission,
+    ProbesFile,
+    RequestsPerMinute,
+    Seed,
+    System,
+    Temperature,
+    TokenBudget,
+    endpoint,
+    probes_of,
+)
+from kdguard.cli.lineage.telling import tell
+from kdguard.errors import LineageError
 
 
 def examine(
     responses: Annotated[
-        Path, typer.Option(help="Table model, prompt_id, response: Parquet, CSV or JSON lines.", exists=True)
+        list[Path],
+        typer.Option(
+            help="Table model, prompt_id, response: Parquet, CSV, JSON lines, or a folder of 'ask'; repeatable.",
+            exists=True,
+        ),
     ],
     families: Annotated[
         Path, typer.Option(help="TOML, one table a teacher family with its members.", exists=True)
     ],
-    suspect: Annotated[list[str], typer.Option(help="Model to test; repeatable.")],
+    suspect: Annotated[
+        list[str] | None, typer.Option(help="Model to test; repeatable. With --suspect-url its name.")
+    ] = None,
     family: Annotated[
         list[str] | None, typer.Option(help="Family named beforehand, tested at alpha; repeatable.")
     ] = None,
@@ -38,57 +60,73 @@ def examine(
         float, typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.")
     ] = 0.01,
     budget: Annotated[int | None, typer.Option(min=10, help="Most prompts looked at.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Public seed of the order of prompts.")] = 0,
+    seed: Seed = 0,
+    suspect_url: Annotated[
+        str | None, typer.Option(help="Ask a live suspect: an OpenAI-compatible API, with its version.")
+    ] = None,
+    suspect_model: Annotated[str, typer.Option(help="Model to ask for at --suspect-url.")] = "default",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a live suspect's answers; go on where it was.", file_okay=False),
+    ] = None,
+    probes: ProbesFile = None,
+    again: Annotated[
+        bool, typer.Option("--again/--no-again", help="Ask a live suspect some prompts twice.")
+    ] = True,
+    key_variable: KeyVariable = None,
+    owned: Owned = None,
+    permission: Permission = None,
+    max_tokens: MaxTokens = 512,
+    temperature: Temperature = 1.0,
+    system: System = None,
+    requests_per_minute: RequestsPerMinute = None,
+    concurrency: Concurrency = 8,
+    token_budget: TokenBudget = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a suspect and family.")] = False,
 ) -> None:
-    """Test suspects against teacher families, on answers that are stored.
+    """Test suspects against teacher families: stored answers, or a live suspect that is asked now.
 
     Exit status: 0 nothing supported, 1 a lineage is supported, 2 bad usage or input.
     """
-    from kdguard import lineage
-    from kdguard.detectors.fingerprint import default_tests
+    from kdguard.cli.lineage.against import against
+    from kdguard.cli.lineage.live import examine_endpoint
+    from kdguard.lineage import Claim
+    from kdguard.lineage.asking import Manner
 
-    table = lineage.read_responses(responses, seed=seed)
-    if budget is not None:
-        table = table.first(budget)
-    placed = lineage.place_families(lineage.read_families(families), table)
-    if controls is None:
-        among = lineage.derived_controls(placed)
+    claim = Claim(alpha=alpha, named=tuple(family or ()), adjust=adjust)
+    compared = against(responses, families, controls, control_kind, claim, seed=seed, budget=budget)
+    if suspect_url is None:
+        found = compared.stored(suspect or ())
     else:
-        kinds = control_kind or ["student_pool", "teacher_of_other_vendor"]
-        among = lineage.listed_controls(lineage.read_controls(controls), kinds, placed, table)
-    claim = lineage.Claim(alpha=alpha, named=tuple(family or ()), adjust=adjust)
-    verdicts = lineage.test(table, placed, among, suspect, default_tests(), claim)
-    for name in placed.absent:
-        typer.echo(f"family {name}: none of its members has answers; not tested", err=True)
-    if as_json:
-        for verdict in verdicts:
-            typer.echo(orjson.dumps(verdict.to_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
-    else:
-        _show(verdicts)
-    raise typer.Exit(int(any(verdict.verdict.value == "supported" for verdict in verdicts)))
+        place = _folder_of(out, suspect or ())
+        manner = Manner(max_tokens=max_tokens, temperature=temperature, system=system)
+        with endpoint(
+            suspect_url,
+            suspect_model,
+            key_variable=key_variable,
+            owned=owned,
+            permission=permission,
+            requests_per_minute=requests_per_minute,
+            concurrency=concurrency,
+        ) as asked:
+            name = (suspect or [suspect_model])[0]
+            found = examine_endpoint(
+                compared,
+                asked,
+                probes_of(probes),
+                manner,
+                place,
+                name,
+                again=again,
+                token_budget=token_budget,
+            )
+    tell(found, as_json)
+    raise typer.Exit(int(any(verdict.verdict.value == "supported" for verdict in found.verdicts)))
 
 
-def _show(verdicts: tuple[LineageVerdict, ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("suspect", "family", "verdict", "p", "adjusted", "floor", "queries", "controls", "reason")
-    for one in sorted(
-        verdicts, key=lambda one: (one.suspect, one.p_value if one.p_value is not None else 2.0)
-    ):
-        numbers = [_short(one.p_value), _short(one.p_adjusted), _short(one.p_floor)]
-        table.add_row(
-            one.suspect,
-            one.teacher_family,
-            one.verdict.value.replace("_", " "),
-            *numbers,
-            str(one.queries),
-            str(one.controls),
-            one.reason,
-        )
-    Console().print(table)
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _folder_of(out: Path | None, suspects: Sequence[str]) -> Path:
+    if out is None:
+        raise LineageError("a live suspect's answers are evidence and are kept: give --out DIR")
+    if len(suspects) > 1:
+        raise LineageError(f"--suspect-url is one suspect, got {len(suspects)} names")
+    return out

@@ -1,0 +1,125 @@
+"""What suspects are compared with, and what comes of it: shared by stored and live suspects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from kdguard import lineage
+from kdguard.cli.lineage.ask import RESPONSES_FILE
+from kdguard.detectors.fingerprint import default_tests
+from kdguard.errors import LineageError
+from kdguard.lineage import Claim, Controls, Families, Family, LineageVerdict, Responses
+from kdguard.lineage.controls import DEFAULT_KINDS
+from kdguard.lineage.doubts import doubts, withheld
+from kdguard.lineage.drift import Drift
+from kdguard.lineage.responses import COLUMNS
+from kdguard.lineage.tables import read_frame
+
+
+@dataclass(frozen=True)
+class Found:
+    """Verdicts, and what they rest on.
+
+    Attributes:
+        verdicts: One a suspect and family.
+        responses: Answers of everybody.
+        families: Families that have answers.
+        controls: Controls of each family.
+        drift: Of a live suspect, if some prompts were asked again.
+    """
+
+    verdicts: tuple[LineageVerdict, ...]
+    responses: Responses
+    families: Families
+    controls: Controls
+    drift: Drift | None = None
+
+
+@dataclass(frozen=True)
+class Against:
+    """Stored answers, families, controls and the claim.
+
+    Attributes:
+        frame: Rows of `model, prompt_id, response` and whatever else the tables hold.
+        families: As told.
+        controls: Table of controls; None = every model outside the family.
+        kinds: Kinds of controls.
+        claim: What is asked.
+        seed: Of the order of prompts.
+        budget: Most prompts looked at.
+    """
+
+    frame: pd.DataFrame
+    families: tuple[Family, ...]
+    controls: pd.DataFrame | None
+    kinds: tuple[str, ...]
+    claim: Claim
+    seed: int
+    budget: int | None
+
+    def stored(self, suspects: Sequence[str]) -> Found:
+        """Verdicts on suspects of the table.
+
+        Raises:
+            LineageError: No suspect is named, or one has no answers.
+        """
+        if not suspects:
+            raise LineageError("no suspect: give --suspect NAME, a model of the table, or --suspect-url URL")
+        table = lineage.responses_of(self.frame, seed=self.seed)
+        if self.budget is not None:
+            table = table.first(self.budget)
+        found = self.judged(table, suspects)
+        told = doubts(table, self.frame, suspects)
+        verdicts = tuple(
+            withheld(one, told[one.suspect]) if one.suspect in told else one for one in found.verdicts
+        )
+        return replace(found, verdicts=verdicts)
+
+    def judged(self, table: Responses, suspects: Sequence[str], asked: int | None = None) -> Found:
+        """Verdicts on a table, of which suspects were asked so many prompts."""
+        placed = lineage.place_families(self.families, table)
+        if self.controls is None:
+            among = lineage.derived_controls(placed)
+        else:
+            among = lineage.listed_controls(self.controls, self.kinds, placed, table)
+        claim = replace(self.claim, asked=asked)
+        verdicts = lineage.test(table, placed, among, suspects, default_tests(), claim)
+        return Found(verdicts, table, placed, among)
+
+
+def against(
+    responses: Sequence[Path],
+    families: Path,
+    controls: Path | None,
+    kinds: Sequence[str] | None,
+    claim: Claim,
+    *,
+    seed: int,
+    budget: int | None,
+) -> Against:
+    """Read all of it.
+
+    Raises:
+        LineageError: Something cannot be used.
+    """
+    table = None if controls is None else lineage.read_controls(controls)
+    usual = (
+        DEFAULT_KINDS if table is None else [kind for kind in DEFAULT_KINDS if (table["kind"] == kind).any()]
+    )
+    return Against(
+        pd.concat([_answers(path) for path in responses], ignore_index=True),
+        lineage.read_families(families),
+        table,
+        tuple(kinds or usual or DEFAULT_KINDS),
+        claim,
+        seed,
+        budget,
+    )
+
+
+def _answers(path: Path) -> pd.DataFrame:
+    return read_frame(path / RESPONSES_FILE if path.is_dir() else path, COLUMNS)

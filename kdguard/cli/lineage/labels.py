@@ -1,0 +1,63 @@
+"""`kdguard lineage labels`: does a classifier repeat what is peculiar to a teacher?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from kdguard.detectors.fingerprint.labels import Plan
+
+
+def labels(
+    data: Annotated[
+        Path,
+        typer.Option(help="Labelled rows: numbers, a column 'label', perhaps 'taught'; CSV or Parquet."),
+    ],
+    teacher_classifier: Annotated[str, typer.Option(help="Folder, or address of the teacher.")],
+    suspect_classifier: Annotated[
+        list[str] | None,
+        typer.Option(help="Folder, table of query_id and label, or address; repeatable. None: only plan."),
+    ] = None,
+    plan_out: Annotated[
+        Path | None, typer.Option("--plan", help="Write the queries to this Parquet file.", dir_okay=False)
+    ] = None,
+    queries: Annotated[int, typer.Option(min=1, help="Most queries a suspect is asked.")] = 100,
+    controls: Annotated[int, typer.Option(min=1, help="Models trained here that suspects are ranked among.")] = 120,
+    seed: Annotated[int, typer.Option(min=0, help="Public seed of queries and controls.")] = 0,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.")] = 0.01,
+    owned: Annotated[str | None, typer.Option(help="Whose an address beyond this machine is.")] = None,
+    permission: Annotated[str | None, typer.Option(help="Who permits asking it, and where that is written.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a suspect.")] = False,
+) -> None:
+    """Test classifiers by their labels and probabilities, against controls trained here on your data.
+
+    Exit status: 0 nothing supported, 1 a lineage is supported, 2 bad usage or input.
+    """
+    from kdguard.cli.lineage.lines import counted, finish
+    from kdguard.detectors.fingerprint.labels import Settings, examine, make_plan, open_classifier, read_labelled
+
+    rows = read_labelled(data)
+    teacher = open_classifier(teacher_classifier, owned=owned, permission=permission)
+    settings = Settings(seed=seed, queries=queries, controls=controls)
+    with counted("training controls") as say:
+        plan = make_plan(rows, lambda asked: teacher.ask(asked, rows.names).probabilities, settings, say)
+    typer.echo(f"{len(plan.queries)} queries ({plan.described()}), sha256 {plan.digest}", err=True)
+    if plan_out:
+        _write(plan, plan_out)
+    verdicts = []
+    for where in suspect_classifier or ():
+        suspect = open_classifier(where, owned=owned, permission=permission)
+        verdicts.append(examine(plan, where, suspect.ask(plan.queries, plan.names), "teacher", alpha))
+    finish(verdicts, as_json=as_json)
+
+
+def _write(plan: Plan, path: Path) -> None:
+    """Queries by id; the answers go into a table of query_id and label, perhaps p_LABEL."""
+    import pandas as pd
+
+    frame = pd.DataFrame(plan.queries, columns=[f"feature_{at}" for at in range(plan.queries.shape[1])])
+    frame.insert(0, "query_id", range(len(frame)))
+    frame.to_parquet(path)

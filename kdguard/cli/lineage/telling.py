@@ -1,0 +1,57 @@
+"""Verdicts on a terminal, and as JSON lines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import orjson
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kdguard.cli.lineage.against import Found
+    from kdguard.lineage import LineageVerdict
+
+
+def tell(found: Found, as_json: bool) -> None:
+    """Print verdicts to stdout, and what else is to be known to stderr."""
+    for name in found.families.absent:
+        typer.echo(f"family {name}: none of its members has answers; not tested", err=True)
+    if found.responses.repeated:
+        typer.echo(
+            f"{found.responses.repeated:,} answers to prompts that their model had answered before were left out",
+            err=True,
+        )
+    if found.drift is not None:
+        typer.echo(found.drift.reason, err=True)
+    if as_json:
+        for verdict in found.verdicts:
+            typer.echo(orjson.dumps(verdict.to_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
+    else:
+        _show(found.verdicts)
+
+
+def _show(verdicts: Sequence[LineageVerdict]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("suspect", "family", "verdict", "p", "adjusted", "floor", "queries", "controls", "reason")
+    for one in sorted(
+        verdicts, key=lambda one: (one.suspect, one.p_value if one.p_value is not None else 2.0)
+    ):
+        numbers = [_short(one.p_value), _short(one.p_adjusted), _short(one.p_floor)]
+        table.add_row(
+            one.suspect,
+            one.teacher_family,
+            one.verdict.value.replace("_", " "),
+            *numbers,
+            str(one.queries),
+            str(one.controls),
+            one.reason,
+        )
+    Console().print(table)
+
+
+def _short(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
