@@ -24,18 +24,20 @@ class Bets:
 
     Attributes:
         log10_e: Base-10 logarithm of the largest wealth reached, shape (S,).
+        course: The same up to each prompt, shape (P, S).
         margin: Excess of the mean rank over a half that is granted.
         backed: There were controls enough to read the margin at alpha off them.
     """
 
     log10_e: Floats
+    course: Floats
     margin: float
     backed: bool
 
 
 def no_bets(suspects: int) -> Bets:
     """Nothing staked: there was nobody to bet against."""
-    return Bets(np.zeros(suspects), 0.5, False)
+    return Bets(np.zeros(suspects), np.zeros((0, suspects)), 0.5, False)
 
 
 def bet(
@@ -62,7 +64,8 @@ def bet(
         return no_bets(len(suspects))
     backed = len(typical) + 1 >= 1 / alpha
     margin = float(np.clip(np.quantile(typical, 1 - alpha, method="higher"), 0.0, 0.45))
-    return Bets(_wealth(ranks - 0.5 - margin, 0.5 + margin), margin, backed)
+    course = _wealth(ranks - 0.5 - margin, 0.5 + margin)
+    return Bets(course[-1], course, margin, backed)
 
 
 def _ranks(contrast: Floats, model: int, controls: npt.NDArray[np.int64]) -> Floats:
@@ -76,19 +79,19 @@ def _ranks(contrast: Floats, model: int, controls: npt.NDArray[np.int64]) -> Flo
 
 
 def _wealth(gain: Floats, worst: float) -> Floats:
-    """Largest log10 wealth of a bettor who stakes what the past suggests, shape (S,).
+    """Largest log10 wealth, up to each prompt, of a bettor who stakes what the past suggests, shape (P, S).
 
     Args:
         gain: Rank less the granted mean, at least -worst, shape (P, S); NaN = no bet.
         worst: Largest loss of a stake of one.
     """
     total, square = np.zeros(gain.shape[1]), np.full(gain.shape[1], 0.25)
-    log_wealth, best = np.zeros(gain.shape[1]), np.zeros(gain.shape[1])
-    for row in gain:
+    log_wealth, course = np.zeros(gain.shape[1]), np.zeros(gain.shape)
+    for at, row in enumerate(gain):
         stake = np.clip(total / square, 0.0, _LARGEST_BET / worst)
         seen = np.nan_to_num(row, nan=0.0)
         log_wealth += np.log1p(stake * seen)
-        best = np.maximum(best, log_wealth)
+        course[at] = log_wealth
         total += seen
         square += seen**2
-    return best / np.log(10)
+    return np.maximum.accumulate(np.maximum(course, 0.0), axis=0) / np.log(10)

@@ -14,6 +14,7 @@ from kdguard.lineage.consistency import LEAST_GAP, LEAST_SCORE, NAMED_WRONGLY
 from kdguard.lineage.controls import Controls
 from kdguard.lineage.families import Families
 from kdguard.lineage.protocol import Affinity
+from kdguard.lineage.ranked import ranked_of
 from kdguard.lineage.ranking import Standing
 from kdguard.lineage.verdict import Lineage, LineageVerdict, adjusted, conclude
 
@@ -40,6 +41,7 @@ class Question:
         corrected: Whether it is paid for that many families are tested.
         looks: Prompts behind each look.
         asked: Prompts that the suspects were asked.
+        models: Names of all models of the table.
     """
 
     families: Families
@@ -48,6 +50,7 @@ class Question:
     corrected: bool
     looks: Sequence[int]
     asked: int
+    models: Sequence[str]
 
     @property
     def last_look(self) -> int:
@@ -125,6 +128,9 @@ def _verdict(
         controls=count,
         families_tested=paid_for,
         evidence=_evidence(subject, family, tested, question) if ranked else (),
+        ranked=None
+        if unfit
+        else ranked_of(standing, subject.at, question.models, question.last_look, bets.course[:, subject.at]),
     )
 
 

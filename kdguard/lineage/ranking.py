@@ -35,6 +35,10 @@ class Standing:
         controls: Controls ranked among, shape (S,).
         above: Controls at or above the suspect over all prompts, shape (S,).
         peers: Score of each control beside each suspect's, shape (S, M); NaN = not a control of it.
+        readings: What was ranked: means of shape (L, M), and which models are ranked under them, shape (M,).
+        prompts: Prompts behind each look, shape (L,).
+        suspects: Columns of the suspects, shape (S,).
+        allowed: Which models were controls of which suspect, shape (S, M).
     """
 
     score: Floats
@@ -43,6 +47,10 @@ class Standing:
     controls: Ints
     above: Ints
     peers: Floats
+    readings: Sequence[tuple[Floats, Bools]]
+    prompts: Sequence[int]
+    suspects: Ints
+    allowed: Bools
 
 
 def stand(
@@ -87,6 +95,10 @@ def stand_over(
         controls=count,
         above=above,
         peers=np.fmax.reduce([part.peers for part in parts]),
+        readings=readings,
+        prompts=prompts,
+        suspects=suspects,
+        allowed=allowed,
     )
 
 

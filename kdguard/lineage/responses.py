@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,8 @@ import pandas as pd
 import pyarrow as pa
 
 from kdguard.errors import LineageError
+from kdguard.lineage.order import place_in_order
+from kdguard.lineage.tables import read_frame
 
 COLUMNS = ("model", "prompt_id", "response")
 
@@ -68,17 +69,7 @@ def read_responses(path: Path, *, seed: int = 0) -> Responses:
     Raises:
         LineageError: It cannot be read, lacks a column, or names no model.
     """
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix in {".jsonl", ".ndjson", ".json"}:
-            frame = pd.read_json(path, lines=True, dtype=False)
-        else:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise LineageError(
-            f"{path}: must be Parquet, CSV or JSON lines with a header, got: {error}"
-        ) from error
+    frame = read_frame(path, COLUMNS)
     return responses_of(frame, seed=seed, name=str(path))
 
 
@@ -105,7 +96,7 @@ def responses_of(frame: pd.DataFrame, *, seed: int = 0, name: str = "responses")
     frame = frame.assign(model=frame["model"].astype(str), prompt_id=frame["prompt_id"].astype(str))
     once = frame.drop_duplicates(["model", "prompt_id"])
     models = tuple(sorted(once["model"].unique()))
-    prompts = tuple(sorted(once["prompt_id"].unique(), key=lambda prompt: _draw(seed, prompt)))
+    prompts = tuple(sorted(once["prompt_id"].unique(), key=lambda prompt: place_in_order(seed, prompt)))
     column = {model: at for at, model in enumerate(models)}
     row = {prompt: at for at, prompt in enumerate(prompts)}
     texts = np.full(len(models) * len(prompts), None, object)
@@ -127,7 +118,3 @@ def lengths_words(responses: Responses) -> npt.NDArray[np.float64]:
     """Words of each answer, shape (P, M); NaN where there is none."""
     counts = [np.nan if text is None else float(len(text.split())) for text in responses.texts.to_pylist()]
     return np.array(counts).reshape(len(responses.prompts), len(responses.models))
-
-
-def _draw(seed: int, prompt: str) -> bytes:
-    return hashlib.blake2b(f"kdguard lineage/{seed}/{prompt}".encode(), digest_size=8).digest()

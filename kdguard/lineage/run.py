@@ -81,6 +81,7 @@ def run_tests(
         corrected=claim.adjust and not claim.named,
         looks=looks(len(responses.prompts)),
         asked=claim.asked or len(responses.prompts),
+        models=responses.models,
     )
     verdicts: list[LineageVerdict] = []
     for at, suspect in enumerate(suspects):
@@ -111,9 +112,14 @@ def _tested(
     for test in tests:
         reads = families.much_imitated if test.for_much_imitated else np.ones(len(families), np.bool_)
         for family, one in _stands(test, np.flatnonzero(reads), responses, families, columns, allowed, alpha):
-            drives = test.for_much_imitated == families.much_imitated[family]
-            found[family].insert(0 if drives else len(found[family]), one)
-    return found
+            found[family].append(one)
+    return [_driving_first(each, bool(families.much_imitated[at])) for at, each in enumerate(found)]
+
+
+def _driving_first(tested: Sequence[Tested], much_imitated: bool) -> list[Tested]:
+    """The first test made for such a family drives its verdict."""
+    driving = next((one for one in tested if one.test.for_much_imitated == much_imitated), tested[0])
+    return [driving, *(one for one in tested if one is not driving)]
 
 
 def _stands(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from kdguard.evidence import Evidence
+from kdguard.lineage.ranked import Ranked
 from kdguard.stats.conformal import references_needed
 
 VERDICT_SCHEMA_VERSION = 1
@@ -45,6 +46,7 @@ class LineageVerdict:
         controls: Models ranked among.
         families_tested: Families that `p_adjusted` pays for.
         evidence: What every test says; the first drives the verdict.
+        ranked: What the rank is made of, for reports and bundles; None = no rank.
     """
 
     suspect: str
@@ -60,6 +62,7 @@ class LineageVerdict:
     controls: int
     families_tested: int
     evidence: tuple[Evidence, ...] = ()
+    ranked: Ranked | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """The promised JSON form."""
