@@ -25,11 +25,17 @@ def labels(
         Path | None, typer.Option("--plan", help="Write the queries to this Parquet file.", dir_okay=False)
     ] = None,
     queries: Annotated[int, typer.Option(min=1, help="Most queries a suspect is asked.")] = 100,
-    controls: Annotated[int, typer.Option(min=1, help="Models trained here that suspects are ranked among.")] = 120,
+    controls: Annotated[
+        int, typer.Option(min=1, help="Models trained here that suspects are ranked among.")
+    ] = 120,
     seed: Annotated[int, typer.Option(min=0, help="Public seed of queries and controls.")] = 0,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.")] = 0.01,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.")
+    ] = 0.01,
     owned: Annotated[str | None, typer.Option(help="Whose an address beyond this machine is.")] = None,
-    permission: Annotated[str | None, typer.Option(help="Who permits asking it, and where that is written.")] = None,
+    permission: Annotated[
+        str | None, typer.Option(help="Who permits asking it, and where that is written.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a suspect.")] = False,
 ) -> None:
     """Test classifiers by their labels and probabilities, against controls trained here on your data.
@@ -37,7 +43,13 @@ def labels(
     Exit status: 0 nothing supported, 1 a lineage is supported, 2 bad usage or input.
     """
     from kdguard.cli.lineage.lines import counted, finish
-    from kdguard.detectors.fingerprint.labels import Settings, examine, make_plan, open_classifier, read_labelled
+    from kdguard.detectors.fingerprint.labels import (
+        Settings,
+        examine,
+        make_plan,
+        open_classifier,
+        read_labelled,
+    )
 
     rows = read_labelled(data)
     teacher = open_classifier(teacher_classifier, owned=owned, permission=permission)

@@ -19,7 +19,9 @@ def finish(verdicts: Sequence[LineageVerdict], *, as_json: bool) -> None:
         if as_json:
             typer.echo(orjson.dumps(_told(verdict), option=orjson.OPT_SERIALIZE_NUMPY).decode())
             continue
-        numbers = "" if verdict.p_value is None else f", p = {verdict.p_value:.3g} (floor {verdict.p_floor:.2g})"
+        numbers = (
+            "" if verdict.p_value is None else f", p = {verdict.p_value:.3g} (floor {verdict.p_floor:.2g})"
+        )
         typer.echo(
             f"{verdict.suspect} from {verdict.teacher_family}: {verdict.verdict.value.replace('_', ' ')}{numbers}, "
             f"{verdict.queries} queries, {verdict.controls} controls"

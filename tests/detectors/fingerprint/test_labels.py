@@ -1,0 +1,221 @@
+"""Label tests on real digits: a student is found, independents keep to the stated rate, bad suspects are told why."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits
+
+from kdguard.detectors.fingerprint.labels import (
+    Answered,
+    Labelled,
+    Plan,
+    Settings,
+    examine,
+    labelled,
+    make_plan,
+    open_classifier,
+    read_labelled,
+)
+from kdguard.detectors.fingerprint.labels.training import KINDS, Predict, train
+from kdguard.errors import InputError, LineageError
+from kdguard.lineage import Lineage
+from kdguard.stats.poisson_binomial import upper_tail
+
+Floats = npt.NDArray[np.float64]
+SMALL = Settings(controls=40, design=20, mixed=150, boundary=80)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A weak teacher, its owner's rows, rows that its owner never saw, and the plan."""
+
+    teacher: Predict
+    own: Labelled
+    rows: Floats
+    truth: npt.NDArray[np.int64]
+    plan: Plan
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    rng = np.random.default_rng(1)
+    rows, truth = load_digits(return_X_y=True)
+    order = rng.permutation(len(rows))
+    rows, truth = rows[order] / 16, truth[order]
+    teacher = train(rows[:120], truth[:120], 10, "forest", rng)
+    own = labelled(rows[:1000], truth[:1000], np.arange(1000) < 120)
+    return Scene(teacher, own, rows[1000:], truth[1000:], make_plan(own, teacher, SMALL))
+
+
+def answers(scene: Scene, labels: npt.NDArray[np.int64], kind: str, seed: int) -> Answered:
+    rng = np.random.default_rng(seed)
+    places = rng.permutation(len(scene.rows))[:500]
+    model = train(scene.rows[places], labels[places], 10, kind, rng)
+    return Answered(model(scene.plan.queries), True)
+
+
+def test_students_are_found_whatever_their_kind(scene: Scene) -> None:
+    """A linear student of a forest cannot copy it, and is the one that may be missed."""
+    stolen = scene.teacher(scene.rows).argmax(axis=1)
+    found = [examine(scene.plan, kind, answers(scene, stolen, kind, 5), alpha=0.05) for kind in KINDS]
+    assert sum(one.verdict is Lineage.SUPPORTED for one in found) >= 4
+    assert all(one.queries == len(scene.plan.queries) <= 100 for one in found)
+    assert min(one.p_value or 1 for one in found) == pytest.approx(1 / 41)
+
+
+def test_independents_keep_to_the_stated_rate(scene: Scene) -> None:
+    """25 models of the truth on rows the owner never saw: nominal .05; 5 or more claims have chance .7 %."""
+    found = [
+        examine(scene.plan, kind, answers(scene, scene.truth, kind, seed), alpha=0.05)
+        for kind in KINDS
+        for seed in range(5)
+    ]
+    assert sum(one.verdict is Lineage.SUPPORTED for one in found) < 5
+    assert np.mean([one.p_value or 0 for one in found]) > 0.3
+
+
+def test_controls_rank_one_a_place_among_themselves(scene: Scene) -> None:
+    """Each control as suspect among the others: the ranks are 1 to 40, ties aside."""
+    plan = scene.plan
+    p_values = []
+    for at in range(40):
+        rest = replace(plan, controls=np.delete(plan.controls, at, axis=0))
+        p_values.append(examine(rest, "control", Answered(plan.controls[at], True)).p_value or 0)
+    assert np.mean(np.array(p_values) <= 0.05) <= 0.05
+    assert np.mean(np.array(p_values) <= 0.5) <= 0.525
+
+
+def test_a_plan_is_the_same_again_and_asks_nothing_that_taught(scene: Scene) -> None:
+    again = make_plan(scene.own, scene.teacher, SMALL)
+    assert again.digest == scene.plan.digest
+    assert np.array_equal(again.controls, scene.plan.controls)
+    other = make_plan(scene.own, scene.teacher, replace(SMALL, seed=1, controls=2))
+    assert other.digest != scene.plan.digest
+    real = scene.plan.queries[scene.plan.truth >= 0]
+    taught = scene.own.rows[scene.own.taught]
+    assert not (real[:, None] == taught[None]).all(axis=2).any()
+
+
+def test_few_controls_and_poor_suspects_make_no_claim(scene: Scene) -> None:
+    plan, stolen = scene.plan, scene.teacher(scene.rows).argmax(axis=1)
+    student = answers(scene, stolen, "forest", 5)
+    at_one_percent = examine(plan, "student", student, alpha=0.01)
+    assert at_one_percent.verdict is Lineage.INCONCLUSIVE
+    assert "40 controls cannot support 1 family at 0.01: 99 are needed" in at_one_percent.reason
+    constant = examine(plan, "constant", Answered(np.eye(10)[np.zeros(len(plan.queries), int)], False))
+    assert constant.verdict is Lineage.INCONCLUSIVE
+    assert "same label" in constant.reason
+    few = student.probabilities.copy()
+    few[19:] = np.nan
+    missing = examine(plan, "few", Answered(few, True), alpha=0.05)
+    assert missing.verdict is Lineage.INCONCLUSIVE
+    assert "19 of" in missing.reason
+    half = student.probabilities.copy()
+    half[::3] = np.nan
+    assert examine(plan, "half", Answered(half, True), alpha=0.05).queries == int(
+        (~np.isnan(half[:, 0])).sum()
+    )
+
+
+def test_a_control_under_another_name_is_not_ranked_against_itself(scene: Scene) -> None:
+    found = examine(scene.plan, "control", Answered(scene.plan.controls[3], True))
+    assert found.controls == 39
+
+
+def test_tables_with_other_labels_are_refused(scene: Scene, tmp_path: Path) -> None:
+    queries, names = scene.plan.queries, scene.plan.names
+    table = tmp_path / "answers.csv"
+    said = scene.plan.teacher_labels
+    pd.DataFrame({"query_id": range(50), "label": said[:50]}).to_csv(table, index=False)
+    answered = open_classifier(str(table)).ask(queries, names)
+    assert not answered.tells_probabilities
+    assert (~np.isnan(answered.probabilities[:, 0])).sum() == 50
+    assert np.array_equal(answered.probabilities[:50].argmax(axis=1), said[:50])
+    pd.DataFrame({"query_id": [0], "label": ["cat"]}).to_csv(table, index=False)
+    with pytest.raises(LineageError, match="label 'cat' is none of the 10 labels"):
+        open_classifier(str(table)).ask(queries, names)
+    pd.DataFrame({"query": [0], "label": [1]}).to_csv(table, index=False)
+    with pytest.raises(LineageError, match="missing query_id"):
+        open_classifier(str(table)).ask(queries, names)
+    with pytest.raises(LineageError, match="there is none"):
+        open_classifier(str(tmp_path / "nothing"))
+
+
+class _Server(BaseHTTPRequestHandler):
+    predictions: object = None
+
+    def do_POST(self) -> None:
+        rows = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["instances"]
+        told = [[0.25, 0.75]] * len(rows) if self.predictions is None else self.predictions
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"predictions": told}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Silent."""
+
+
+@pytest.fixture
+def address() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/v1/models/m:predict"
+    server.shutdown()
+    server.server_close()
+    _Server.predictions = None
+
+
+def test_an_address_is_asked_in_batches(address: str) -> None:
+    answered = open_classifier(address).ask(np.zeros((300, 2)), ("no", "yes"))
+    assert answered.tells_probabilities
+    assert answered.probabilities.shape == (300, 2)
+    _Server.predictions = ["yes", "no"]
+    labels = open_classifier(address).ask(np.zeros((2, 2)), ("no", "yes"))
+    assert labels.probabilities.tolist() == [[0, 1], [1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [(["cat", "no"], "label 'cat' is none"), ([[1.0], [1.0]], "must tell 2"), (["yes"], "one prediction")],
+)
+def test_an_address_that_answers_something_else_is_refused(
+    address: str, predictions: object, message: str
+) -> None:
+    _Server.predictions = predictions
+    with pytest.raises(LineageError, match=message):
+        open_classifier(address).ask(np.zeros((2, 2)), ("no", "yes"))
+
+
+def test_other_machines_need_a_declaration() -> None:
+    with pytest.raises(InputError, match="not this machine"):
+        open_classifier("http://192.0.2.1/predict").ask(np.zeros((1, 2)), ("no", "yes"))
+
+
+def test_rows_must_be_labelled_numbers(tmp_path: Path) -> None:
+    table = tmp_path / "data.csv"
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(LineageError, match="column 'label'"):
+        read_labelled(table)
+    table.write_text("a,label\nx,2\n")
+    with pytest.raises(LineageError, match="columns of numbers"):
+        read_labelled(table)
+    with pytest.raises(LineageError, match="row 1 is not"):
+        labelled([[0.0], [np.nan]], ["a", "b"])
+    with pytest.raises(LineageError, match="60 rows at least"):
+        labelled([[0.0], [1.0]], ["a", "b"])
+
+
+def test_unlike_chances_add_up_to_the_binomial_where_they_are_alike() -> None:
+    assert upper_tail([0.5] * 10, 8) == pytest.approx(56 / 1024)
+    assert upper_tail([0.2, 0.9], 2) == pytest.approx(0.18)
+    assert upper_tail([0.3], 0) == 1
