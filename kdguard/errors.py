@@ -21,6 +21,7 @@ The tree a caller needs to know::
         - CanaryError                    a canary plan, or answers that do not belong to it
         - TwinsError                     a twins plan, or preferences that do not belong to it
         - LineageError                   answers, families or controls of a lineage test
+        - ServiceError                   the scoring service: settings, keys, its database or folder
         - OwnershipError                 a white-box objective without a declaration of owning its teacher
       + RefusedError                     a signature or bundle that does not verify; exit status 1
 """
@@ -106,6 +107,10 @@ class TwinsError(InputError):
 
 class LineageError(InputError):
     """Answers, families or controls of a lineage test cannot be used as they are."""
+
+
+class ServiceError(InputError):
+    """The scoring service cannot run as asked: settings, keys, its database or its folder."""
 
 
 class RefusedError(KdguardError):

@@ -61,6 +61,31 @@ def read(
     return _read(sources, given, pending)
 
 
+def read_documents(
+    documents: Iterable[Document], format: str, *, rejects: Rejects, batch_rows: int = 8192
+) -> Iterator[pa.RecordBatch]:
+    """Read decoded documents that lie in no file, such as the body of a request, by the rules of `read`.
+
+    Args:
+        documents: Documents with their line numbers; see `kdguard.readers.documents.by_line`.
+        format: A name in `FORMATS` that does not join records.
+        rejects: Receives what could not be read, under the file name `-`.
+        batch_rows: Most rows a batch.
+
+    Raises:
+        LogError: No such format, or one whose exchanges are spread over several records.
+    """
+    reader = FORMATS.get(format)
+    if reader is None or reader is columnar.PARQUET or isinstance(reader, Joiner):
+        whole = [name for name, one in FORMATS.items() if not isinstance(one, Joiner) and one.name != "parquet"]
+        raise LogError(f"format must be one of {', '.join(whole)}; got '{format}'")
+    source, pending = Source("-"), Pending(rejects, batch_rows, None, None)
+    for place, record in _exploded(source, reader, documents, pending):
+        if pending.take(record, reader, place):
+            yield from pending.flush(reader.name)
+    yield from pending.flush(reader.name)
+
+
 def sniff(path: str | Path) -> str:
     """Name the format of one file.
 

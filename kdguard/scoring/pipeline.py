@@ -108,7 +108,7 @@ def fold(
     else:
         with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
             parts = list(pool.map(_fold_partition, *zip(*tasks, strict=True)))
-    return _join(parts, len(output_names(detectors)))
+    return join_profiles(parts, len(output_names(detectors)))
 
 
 def in_order(spill: Spill) -> Iterator[Rows]:
@@ -193,8 +193,13 @@ def _merge_accounts(seen: list[tuple[npt.NDArray[Any], ...]], trajectories: Traj
     )
 
 
-def _join(parts: Sequence[Profiles], width: int) -> Profiles:
-    """Put partitions of disjoint accounts back into one order."""
+def join_profiles(parts: Sequence[Profiles], width: int) -> Profiles:
+    """Put partitions of disjoint accounts back into one order.
+
+    Args:
+        parts: At least one.
+        width: Score columns.
+    """
     trajectories = Trajectories.concatenate([part.trajectories for part in parts], width)
     order = np.lexsort((trajectories.checkpoint, trajectories.subject))
     subject = np.concatenate([part.subject for part in parts])

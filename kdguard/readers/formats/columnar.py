@@ -115,13 +115,13 @@ def exchanges(source: Source, rows: int) -> Iterator[tuple[int, pa.RecordBatch |
     file, start = opened(source), 1
     names = [name for name in EXCHANGES.names if name in set(file.schema.names)]
     for batch in file.batches(rows, names):
-        whole = _conformed(batch)
+        whole = conformed(batch)
         yield start, whole, [] if whole is not None else batch.to_pylist()
         start += batch.num_rows
 
 
-def _conformed(batch: pa.RecordBatch) -> pa.RecordBatch | None:
-    """The batch with the exchange schema, or None if a cell needs a closer look."""
+def conformed(batch: pa.RecordBatch) -> pa.RecordBatch | None:
+    """Return the batch in the exchange schema, or None if a cell needs a closer look."""
     columns: dict[str, pa.Array[Any]] = {}
     for field in EXCHANGES:
         position = batch.schema.get_field_index(field.name)

@@ -1,0 +1,79 @@
+"""From the partitions of a tenant to findings, by the functions of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from kdguard.scan import output_names
+from kdguard.scoring.baseline import Baseline
+from kdguard.scoring.epochs import spend
+from kdguard.scoring.findings import Policy, conclude, look_for_groups
+from kdguard.scoring.groups.verdicts import GroupVerdicts
+from kdguard.scoring.pipeline import Tally, join_profiles
+from kdguard.scoring.score import AccountScores, score_accounts
+from kdguard.scoring.spill import Signals
+from kdguard.service.live.partition import Partition, current
+from kdguard.service.live.parts import Counts
+from kdguard.verdict import Findings
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was concluded at one look.
+
+    Attributes:
+        findings: Verdicts and summary.
+        groups: Groups, to be used again until they are looked for anew.
+        scores: The numbers behind.
+    """
+
+    findings: Findings
+    groups: GroupVerdicts
+    scores: AccountScores
+
+
+def scored(
+    partitions: Sequence[Partition], baseline: Baseline, accounts: pa.Table | None, alpha: float
+) -> AccountScores:
+    """Rank all accounts, each epoch on its own, as `kdguard.scoring.epochs.score_log` does."""
+    detectors = baseline.suite.detectors
+    width = len(output_names(detectors))
+    epochs = []
+    for epoch in sorted(set().union(*(partition.epochs() for partition in partitions))) or [0]:
+        parts = [current(partition, epoch, detectors).profiles() for partition in partitions]
+        profiles = join_profiles(parts, width)
+        epochs.append(score_accounts(profiles, baseline, accounts=accounts, alpha=alpha))
+    return epochs[0] if len(epochs) == 1 else spend(epochs, accounts, alpha)
+
+
+def assess(
+    partitions: Sequence[Partition],
+    baseline: Baseline,
+    accounts: pa.Table | None,
+    folder: Path,
+    counts: Counts,
+    policy: Policy,
+    groups: GroupVerdicts | None = None,
+) -> Assessment:
+    """Conclude on all accounts.
+
+    Args:
+        partitions: All of the tenant's.
+        baseline: What to rank among.
+        accounts: The accounts table.
+        folder: Folder of the parts.
+        counts: Of all parts.
+        policy: Levels.
+        groups: Groups as they were last found; None = look for them now.
+    """
+    scores = scored(partitions, baseline, accounts, policy.alpha)
+    signals = Signals(folder)
+    groups = groups or look_for_groups(scores, baseline, signals, policy)
+    tally = Tally(counts.exchanges, counts.unattributed)
+    findings = conclude(scores, baseline, signals, tally, policy, groups)
+    findings = replace(findings, summary=dict(findings.summary) | {"late_exchanges": counts.late})
+    return Assessment(findings, groups, scores)

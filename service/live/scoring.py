@@ -1,0 +1,234 @@
+"""One tenant's work: encode what the journal holds, fold it, conclude, store. One process does it at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from kdguard.errors import ServiceError
+from kdguard.features.lateness import Seen
+from kdguard.scoring.findings import Policy
+from kdguard.scoring.groups.verdicts import GroupVerdicts
+from kdguard.service.ingest.journal import path_of, sealed
+from kdguard.service.live import kept, parts
+from kdguard.service.live.assessment import Assessment, assess
+from kdguard.service.live.baselines import active_digest, open_baseline
+from kdguard.service.live.encoding import encode_segment
+from kdguard.service.live.partition import Partition, planned, taken, without
+from kdguard.service.store import verdicts
+from kdguard.service.store.account_keys import AccountKeys
+from kdguard.service.store.accounts import accounts_of
+from kdguard.service.store.api_keys import now_us
+from kdguard.service.store.database import Database
+from kdguard.service.store.secrets import Secrets
+
+PARTITIONS = 8
+_ROWS_A_TRANSACTION = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a tenant's files lie.
+
+    Attributes:
+        root: Its folder.
+    """
+
+    root: Path
+
+    @property
+    def journal(self) -> Path:
+        """Segments."""
+        return self.root / "journal"
+
+    @property
+    def baselines(self) -> Path:
+        """Baseline files."""
+        return self.root / "baselines"
+
+    def signals(self, digest: str) -> Path:
+        """Parts of one baseline: signals depend on what it learnt."""
+        return self.root / "signals" / digest[:16]
+
+    def state(self, digest: str) -> Path:
+        """Kept partitions of one baseline."""
+        return self.root / "state" / digest[:16]
+
+
+class TenantScoring:
+    """Keeps one tenant's verdicts up to date; holds the tenant's lock while it lives.
+
+    Args:
+        database: Where verdicts go.
+        secrets: The installation's.
+        folder: The tenant's folder.
+        tenant: Who.
+        policy: Levels.
+
+    Raises:
+        ServiceError: Another process scores this tenant.
+        BaselineError: The active baseline cannot be read.
+    """
+
+    def __init__(
+        self, database: Database, secrets: Secrets, folder: Path, tenant: str, policy: Policy | None = None
+    ) -> None:
+        self._database, self.tenant, self._policy = database, tenant, policy or Policy()
+        self.folders = Folders(folder)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(folder / "scoring.lock")
+        self._keys = AccountKeys(database, secrets, tenant)
+        with database.read() as connection:
+            self.digest = active_digest(connection, tenant)
+            self._known = verdicts.known_verdicts(connection, tenant)
+        self.baseline = open_baseline(self.folders.baselines, self.digest)
+        self._detectors = self.baseline.suite.detectors
+        self._signals, self._state = self.folders.signals(self.digest), self.folders.state(self.digest)
+        parts.recover(self._signals)
+        self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._counts = {part: parts.counts_of(self._signals, part) for part in parts.parts_of(self._signals)}
+        self._partitions = [self._loaded(index) for index in range(PARTITIONS)]
+        self._seen: Seen | None = None
+        self._groups: GroupVerdicts | None = None
+
+    def encode(self, most: int = 8) -> int:
+        """Encode the next segments, at most so many; returns how many."""
+        reach = parts.encoded_to(self._signals)
+        numbers = [number for number in sealed(self.folders.journal) if number > reach][:most]
+        if numbers and self._seen is None:
+            self.fold()
+            self._seen = _joined([partition.seen for partition in self._partitions])
+        for number in numbers:
+            assert self._seen is not None
+            encoder = self.baseline.suite.encoder
+            _, self._seen = encode_segment(
+                self.folders.journal, number, self._signals, self._keys, self.tenant, encoder, self._seen
+            )
+        return len(numbers)
+
+    def fold(self) -> int:
+        """Fold the parts that are not folded yet; returns the number of the last segment in the state."""
+        self._count()
+        spans = [
+            (count.first_us, count.last_us)
+            for count in self._counts.values()
+            if count.exchanges > count.unattributed
+        ]
+        plan = planned(spans)
+        self._partitions = [
+            partition if partition.plan == plan else Partition(plan=plan) for partition in self._partitions
+        ]
+        for part in parts.parts_of(self._signals):
+            behind = [at for at, partition in enumerate(self._partitions) if partition.folded_to < part.last]
+            if behind:
+                table = parts.read_part(self._signals, part)
+                share = table["subject"].to_numpy() % np.uint64(PARTITIONS)
+                for at in behind:
+                    mine = table.filter(pa.array(share == at))
+                    self._partitions[at] = taken(self._partitions[at], mine, part.last, self._detectors)
+        return min(partition.folded_to for partition in self._partitions)
+
+    def assess(self, *, look_for_groups: bool = True) -> Assessment:
+        """Conclude on every account, with groups as last found unless they are to be looked for."""
+        with self._database.read() as connection:
+            accounts = accounts_of(connection, self.tenant)
+        counts = sum(self._counts.values(), parts.Counts())
+        groups = None if look_for_groups else self._groups
+        told = assess(self._partitions, self.baseline, accounts, self._signals, counts, self._policy, groups)
+        self._groups = told.groups
+        return told
+
+    def keep(self, told: Assessment, segment: int) -> list[dict[str, object]]:
+        """Store what changed; returns the rows whose decision changed."""
+        at_us, rows = now_us(), []
+        present = set()
+        for verdict in told.findings.verdicts:
+            name = (verdict.kind, verdict.id)
+            present.add(name)
+            row = verdicts.verdict_row(self.tenant, verdict, self._known.get(name), at_us)
+            if row is not None:
+                rows.append(row)
+        for start in range(0, len(rows), _ROWS_A_TRANSACTION):
+            some = rows[start : start + _ROWS_A_TRANSACTION]
+            with self._database.write() as connection:
+                verdicts.put_verdicts(connection, some, at_us)
+            self._remember(some)
+        gone = self._known.keys() - present
+        with self._database.write() as connection:
+            verdicts.drop_verdicts(connection, self.tenant, gone)
+            verdicts.put_summary(connection, self.tenant, told.findings.summary, segment, at_us)
+        for name in gone:
+            del self._known[name]
+        return [row for row in rows if row["changed_us"] == at_us]
+
+    def save(self) -> None:
+        """Keep the partitions, so that the next start goes on from here."""
+        for index, partition in enumerate(self._partitions):
+            kept.save(partition, self._state, index, self._detectors)
+
+    def tidy(self, hold_s: float) -> int:
+        """Join small parts, and erase segments that are folded and older than `hold_s`; returns how many went."""
+        while parts.join_small(self._signals):
+            self._count()
+        reach = min(partition.folded_to for partition in self._partitions)
+        gone = 0
+        for number in sealed(self.folders.journal):
+            path = path_of(self.folders.journal, number)
+            if number <= reach and time.time() - path.stat().st_mtime >= hold_s:
+                path.unlink()
+                gone += 1
+        return gone
+
+    def forget(self, account: str, subject: int) -> None:
+        """Remove an account's signals and state; its key and rows are the caller's business."""
+        parts.without(self._signals, subject)
+        self._counts.clear()
+        self._count()
+        self._partitions = [without(partition, subject) for partition in self._partitions]
+        self._known.pop(("account", account), None)
+        self._seen = self._groups = None
+        self.save()
+
+    def close(self) -> None:
+        """Keep the state and give the lock back."""
+        self.save()
+        os.close(self._lock)
+
+    def _loaded(self, index: int) -> Partition:
+        return kept.load(self._state, index, self._detectors) or Partition()
+
+    def _count(self) -> None:
+        here = parts.parts_of(self._signals)
+        self._counts = {part: self._counts.get(part) or parts.counts_of(self._signals, part) for part in here}
+
+    def _remember(self, rows: Sequence[dict[str, object]]) -> None:
+        for row in rows:
+            self._known[(str(row["kind"]), str(row["subject"]))] = verdicts.Known(
+                str(row["decision"]),
+                int(str(row["changed_us"])),
+                None if row["before"] is None else str(row["before"]),
+                hash(row["body"]),
+            )
+
+
+def _joined(parts_seen: Sequence[Seen]) -> Seen:
+    subject = np.concatenate([seen.subject for seen in parts_seen])
+    order = np.argsort(subject)
+    return Seen(subject[order], np.concatenate([seen.latest_us for seen in parts_seen])[order])
+
+
+def _locked(path: Path) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise ServiceError(f"{path.parent.name}: another process scores this tenant") from error
+    return handle
