@@ -61,6 +61,20 @@ def lean_of_both(own: Floats, own_teacher: Floats, against: Floats, against_teac
     return np.maximum(_scaled(lean(own, own_teacher)), _scaled(lean(against, against_teacher)))
 
 
+def lean_evenly(own: Floats, own_teacher: Floats, against: Floats, against_teacher: Floats) -> Floats:
+    """The same towards every item alike: for readings whose pattern no student follows."""
+    return np.maximum(_scaled(lean(own, _raised(own))), _scaled(lean(against, _raised(against))))
+
+
+def mean_difference(own: Floats, own_teacher: Floats, against: Floats, against_teacher: Floats) -> Floats:
+    """Mean over the items of the affinity to the family less that to others; for readings of few values."""
+    return np.asarray(against.mean(axis=0), np.float64)
+
+
+def _raised(readings: Floats) -> Floats:
+    return np.asarray(readings.mean(axis=1) + readings.std(axis=1), np.float64)
+
+
 def _scaled(values: Floats) -> Floats:
     """In root mean squares about the median."""
     away = values - np.median(values)
