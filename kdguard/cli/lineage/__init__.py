@@ -9,11 +9,13 @@ from kdguard.cli.lineage.probes import probes
 from kdguard.cli.lineage.labels import labels
 from kdguard.cli.lineage.logprobs import logprobs
 from kdguard.cli.lineage.stored import examine
+from kdguard.cli.lineage.weights import weights
 
 app = typer.Typer(help="Test whether a suspect model descends from a teacher.", no_args_is_help=True)
 app.command("test")(examine)
 app.command("labels")(labels)
 app.command("logprobs")(logprobs)
+app.command("weights")(weights)
 app.command("ask")(ask)
 app.command("probes")(probes)
 

@@ -22,10 +22,9 @@ def finish(verdicts: Sequence[LineageVerdict], *, as_json: bool) -> None:
         numbers = (
             "" if verdict.p_value is None else f", p = {verdict.p_value:.3g} (floor {verdict.p_floor:.2g})"
         )
-        typer.echo(
-            f"{verdict.suspect} from {verdict.teacher_family}: {verdict.verdict.value.replace('_', ' ')}{numbers}, "
-            f"{verdict.queries} queries, {verdict.controls} controls"
-        )
+        asked = f", {verdict.queries} queries, {verdict.controls} controls" if verdict.controls else ""
+        said = verdict.verdict.value.replace("_", " ")
+        typer.echo(f"{verdict.suspect} from {verdict.teacher_family}: {said}{numbers}{asked}")
         typer.echo(f"  {verdict.reason}")
         for evidence in verdict.evidence:
             rank = "" if evidence.p_value is None else f", p = {evidence.p_value:.3g}"
