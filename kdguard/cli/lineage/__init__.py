@@ -8,6 +8,8 @@ from kdguard.cli.lineage.ask import ask
 from kdguard.cli.lineage.probes import probes
 from kdguard.cli.lineage.labels import labels
 from kdguard.cli.lineage.logprobs import logprobs
+from kdguard.cli.lineage.read import read
+from kdguard.cli.lineage.served import served
 from kdguard.cli.lineage.stored import examine
 from kdguard.cli.lineage.weights import weights
 
@@ -16,6 +18,8 @@ app.command("test")(examine)
 app.command("labels")(labels)
 app.command("logprobs")(logprobs)
 app.command("weights")(weights)
+app.command("read")(read)
+app.command("served")(served)
 app.command("ask")(ask)
 app.command("probes")(probes)
 

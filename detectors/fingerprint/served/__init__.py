@@ -1,0 +1,6 @@
+"""Which account's answers did a suspect learn from? Answers served against exchangeable ones that were not."""
+
+from kdguard.detectors.fingerprint.served.accounts import AccountFound, Settings, rank_accounts
+from kdguard.detectors.fingerprint.served.table import Served, read_served, served_of
+
+__all__ = ["AccountFound", "Served", "Settings", "rank_accounts", "read_served", "served_of"]

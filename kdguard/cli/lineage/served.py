@@ -1,0 +1,55 @@
+"""`kdguard lineage served`: which account's answers did a suspect learn from?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+
+def served(
+    texts: Annotated[
+        Path,
+        typer.Option(help="Exchanges, or text_id, account (null: nobody), tokens, stratum.", exists=True),
+    ],
+    likelihoods: Annotated[
+        Path, typer.Option(help="Table model, text_id, logprob; 'lineage read' writes it.", exists=True)
+    ],
+    suspect: Annotated[str, typer.Option(help="Model to test.")],
+    clean: Annotated[
+        list[str] | None, typer.Option(help="Model that never saw these answers; repeatable.")
+    ] = None,
+    drawn: Annotated[
+        bool, typer.Option("--drawn", help="Chance decided beforehand what was served to whom.")
+    ] = False,
+    deals: Annotated[int, typer.Option(min=1, help="The floor of p is 1 / (this + 1).")] = 9_999,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random deals.")] = 0,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Chance of naming any innocent account.")] = 0.01,
+    case: Annotated[Path | None, typer.Option(help="Write a case for 'audit sign'.", dir_okay=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object an account.")] = False,
+) -> None:
+    """Rank accounts by how much a suspect prefers what they were served to exchangeable answers that they were not.
+
+    Exit status: 0 no account named, 1 named, 2 bad usage or input.
+    """
+    from kdguard.detectors.fingerprint.served import Settings, rank_accounts, read_served
+
+    settings = Settings(seed=seed, deals=deals, drawn=drawn, alpha=alpha)
+    table = read_served(texts, likelihoods, suspect, clean or ())
+    found = rank_accounts(table, suspect, settings)
+    for one in found:
+        if as_json:
+            typer.echo(orjson.dumps(one.to_json(suspect, alpha)).decode())
+        elif one.evidence is None:
+            typer.echo(f"{one.account}: {one.reason}")
+        else:
+            p_value = f"p = {one.evidence.p_value:.3g}, {one.p_adjusted:.3g} among {len(found)} accounts"
+            typer.echo(f"{one.account}: {p_value}; {one.evidence.summary}; {one.reason}")
+    if case:
+        from kdguard.audit.case import write_case
+        from kdguard.cli.lineage.cases import served_case
+
+        write_case(served_case(table, suspect, settings, [texts, likelihoods]), case)
+    raise typer.Exit(int(any(one.p_adjusted is not None and one.p_adjusted <= alpha for one in found)))
