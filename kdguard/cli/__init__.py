@@ -17,8 +17,10 @@ from kdguard.cli.demo import demo
 from kdguard.cli.distill import app as distill_app
 from kdguard.cli.evaluate import evaluate
 from kdguard.cli.inspect import inspect
+from kdguard.cli.keys import app as keys_app
 from kdguard.cli.lineage import app as lineage_app
 from kdguard.cli.score import score
+from kdguard.cli.serve import serve, worker
 from kdguard.cli.simulate import app as simulate_app
 from kdguard.cli.teacher import app as teacher_app
 from kdguard.cli.twins import app as twins_app
@@ -33,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     pretty_exceptions_enable=False,
 )
-for command in (demo, inspect, baseline, score, convert, evaluate):
+for command in (demo, inspect, baseline, score, convert, evaluate, serve, worker):
     app.command(command.__name__)(command)
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(distill_app, name="distill")
@@ -43,6 +45,7 @@ app.add_typer(twins_app, name="twins")
 app.add_typer(lineage_app, name="lineage")
 app.add_typer(teacher_app, name="teacher")
 app.add_typer(watermark_app, name="watermark")
+app.add_typer(keys_app, name="keys")
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 import rfc8785
 from sqlalchemy import Connection, insert, select, update
 
@@ -96,7 +97,12 @@ def entries(connection: Connection, tenant: str, *, before: int | None, limit: i
     if before is not None:
         query = query.where(TRAIL.c.sequence < before)
     return [
-        {**row, "previous": bytes(row["previous"]).hex(), "digest": bytes(row["digest"]).hex()}
+        {
+            **row,
+            "details": orjson.loads(row["details"]),
+            "previous": bytes(row["previous"]).hex(),
+            "digest": bytes(row["digest"]).hex(),
+        }
         for row in connection.execute(query).mappings()
     ]
 

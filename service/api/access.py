@@ -1,0 +1,136 @@
+"""Who calls, whether they may, and how often."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.concurrency import run_in_threadpool
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+
+from kdguard.service.api.problems import Problem
+from kdguard.service.api.state import Service, service_of
+from kdguard.service.store.api_keys import ApiKey, find_key, now_us
+
+REMEMBER_S = 2.0
+"""For so long a key that was found is believed without asking the database; a revoked key may work for as long."""
+_MOST_REMEMBERED = 10_000
+_BEARER = HTTPBearer(auto_error=False, description="An API key, `kdg_...`.")
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls.
+
+    Attributes:
+        tenant: Whose data they see.
+        actor: Their name in the audit trail: the id of the key.
+        scopes: What they may do.
+    """
+
+    tenant: str
+    actor: str
+    scopes: frozenset[str]
+
+
+@dataclass(slots=True)
+class Doorkeeper:
+    """Remembers keys for a moment, and counts requests."""
+
+    _known: dict[bytes, tuple[float, ApiKey | None]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _limiter: SlidingWindowCounterRateLimiter = field(
+        default_factory=lambda: SlidingWindowCounterRateLimiter(MemoryStorage())
+    )
+
+    def remembered(self, key: str) -> tuple[bool, ApiKey | None]:
+        """Whether the key was asked for lately, and what was found."""
+        found = self._known.get(_fingerprint(key))
+        if found is None or time.monotonic() - found[0] > REMEMBER_S:
+            return False, None
+        return True, found[1]
+
+    def look_up(self, service: Service, key: str) -> ApiKey | None:
+        """Ask the database."""
+        with service.database.read() as connection:
+            found = find_key(connection, service.secrets, key)
+        with self._lock:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[_fingerprint(key)] = (time.monotonic(), found)
+        return found
+
+    def forget(self) -> None:
+        """Ask the database for every key again."""
+        with self._lock:
+            self._known.clear()
+
+    def count(self, key: ApiKey, otherwise: int) -> None:
+        """Count a request.
+
+        Raises:
+            Problem: 429, too many in this minute.
+        """
+        limit = RateLimitItemPerMinute(key.requests_per_minute or otherwise)
+        if not self._limiter.hit(limit, key.id):
+            resets_s = self._limiter.get_window_stats(limit, key.id).reset_time - time.time()
+            raise Problem(
+                429,
+                "rate",
+                f"this key may make {limit.amount} requests a minute",
+                headers={"retry-after": str(max(1, round(resets_s)))},
+            )
+
+
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+
+
+def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
+    """A dependency: the caller, if their key has a scope; `admin` has none of the others by itself."""
+
+    async def caller(request: Request, credentials: Credentials) -> Caller:
+        service, door = service_of(request), doorkeeper_of(request)
+        key = None
+        if credentials is not None:
+            known, key = door.remembered(credentials.credentials)
+            if not known:
+                key = await run_in_threadpool(door.look_up, service, credentials.credentials)
+        if key is None or not key.usable(now_us()):
+            raise Problem(
+                401,
+                "key",
+                "send a usable API key as 'Authorization: Bearer kdg_...'",
+                headers={"www-authenticate": "Bearer"},
+            )
+        door.count(key, service.settings.requests_per_minute)
+        if scope not in key.scopes:
+            raise Problem(403, "scope", f"this route needs a key with the scope '{scope}'")
+        return Caller(key.tenant, key.id, key.scopes)
+
+    return caller
+
+
+def doorkeeper_of(request: Request) -> Doorkeeper:
+    """The doorkeeper of the app."""
+    found: Doorkeeper = request.app.state.doorkeeper
+    return found
+
+
+def _fingerprint(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "replace")).digest()
+
+
+Reader = Annotated[Caller, Depends(allowed("read"))]
+Ingester = Annotated[Caller, Depends(allowed("ingest"))]
+Decider = Annotated[Caller, Depends(allowed("decide"))]
+Auditor = Annotated[Caller, Depends(allowed("audit"))]
+Admin = Annotated[Caller, Depends(allowed("admin"))]
+Serving = Annotated[Service, Depends(service_of)]

@@ -1,0 +1,106 @@
+"""`create_app`: the scoring service as an ASGI app."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+import kdguard
+from kdguard.scoring.findings import Policy as Levels
+from kdguard.service.api import administration, decisions, exchanges, health, problems, subjects, uploads
+from kdguard.service.api.access import Doorkeeper
+from kdguard.service.api.guard import Guard
+from kdguard.service.api.settings import Settings
+from kdguard.service.api.state import Service
+from kdguard.service.gateway.deciding import Gateway
+from kdguard.service.gateway.facts import Facts
+from kdguard.service.gateway.policy import Policy, read_policy
+from kdguard.service.gateway.recording import Recorder
+from kdguard.service.live.baselines import shipped_baseline
+from kdguard.service.live.worker import Worker
+from kdguard.service.store.database import Database
+from kdguard.service.store.secrets import open_secrets
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the scoring service; its work in the background starts with the app and ends with it.
+
+    Args:
+        settings: As set; by default from the environment.
+
+    Raises:
+        ServiceError: The data folder, the database, the master key or the policy cannot be used.
+    """
+    settings = settings or Settings()
+    app = FastAPI(
+        title="kdguard",
+        version=kdguard.__version__,
+        description="Who is extracting the model? Exchanges in; verdicts, evidence and decisions out.",
+        lifespan=_lifespan,
+        docs_url="/docs" if settings.docs else None,
+        redoc_url=None,
+    )
+    app.state.service = open_service(settings)
+    app.state.doorkeeper = Doorkeeper()
+    for router in (
+        health.router,
+        exchanges.router,
+        uploads.router,
+        decisions.router,
+        administration.router,
+        subjects.router,
+    ):
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(Guard, settings=settings)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    return app
+
+
+def open_service(settings: Settings) -> Service:
+    """Open everything that a service or a worker needs, and bring the database up to date."""
+    settings.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    secrets = open_secrets(settings.master_key)
+    database = Database(settings.database)
+    database.migrate()
+    policy = read_policy(settings.policy) if settings.policy is not None else Policy()
+    policy.check_techniques(shipped_baseline().suite.technique.techniques)
+    facts = Facts(database, settings.data)
+    gateway = Gateway(facts, policy, settings.dry_run or policy.dry_run, Recorder(database))
+    worker = Worker(
+        database,
+        secrets,
+        settings.data,
+        policy=Levels(alpha=settings.alpha, fdr=settings.fdr),
+        refresh_s=settings.refresh_s,
+        groups_s=settings.groups_s,
+        hold_s=settings.hold_s,
+        private_webhooks=settings.private_webhooks,
+    )
+    return Service(settings, database, secrets, gateway, worker if settings.scores else None)
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    app.state.slots = asyncio.Semaphore(service.settings.most_ingests)
+    app.state.waiting = [0]
+    await asyncio.to_thread(service.start)
+    yield
+    await asyncio.to_thread(service.stop)
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI description, with problem details as the body of every error."""
+    if app.openapi_schema is None:
+        told = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        told["components"]["schemas"]["ProblemBody"] = problems.ProblemBody.model_json_schema()
+        app.openapi_schema = told
+    return app.openapi_schema

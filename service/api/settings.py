@@ -1,0 +1,92 @@
+"""What can be set, from the environment (`KDGUARD_SERVICE_...`), from a folder of secrets, or by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+HOURS_HELD = 24.0
+
+
+class Settings(BaseSettings):
+    """Settings of the scoring service.
+
+    Attributes:
+        data: Folder of journals, signals, state and, by default, the database and the master key.
+        database_url: SQLAlchemy URL of another database than `data/kdguard.db`.
+        master_key_file: Master key in another place than `data/keys/master.key`.
+        host, port: Where to listen. Another host than loopback needs an API key to exist.
+        most_body_bytes: Largest body, unpacked, of ingestion.
+        most_request_bytes: Largest body of every other route.
+        body_s: Seconds within which a body must have arrived.
+        most_ingests: Bodies that are read and written at once; more get 503.
+        most_backlog_bytes: Journal that may wait to be scored; beyond it ingestion gets 429.
+        least_free_bytes: Free disk below which ingestion gets 503.
+        requests_per_minute: Of each API key that has no limit of its own.
+        seal_s: Age at which a journal segment is ended, so that it can be scored.
+        refresh_s: Seconds between two looks at all accounts, at least.
+        groups_s: Seconds between two searches for groups, at least.
+        hold_hours: Hours that bodies are kept, encrypted, after they were folded; at most 24 without retention.
+        retain_days: Days that bodies are kept, for exhibits and lineage; 0 = retention is off.
+        decision_ms: Time in which an inline decision is made; afterwards the request goes through, and is counted.
+        policy: File of the gateway policy; without it every request goes through.
+        dry_run: Whether decisions are only recorded, whatever the policy says.
+        alpha, fdr: Levels, as of `kdguard score`.
+        scores: Whether this process scores; otherwise `kdguard worker` must run beside it.
+        private_webhooks: Whether webhooks may go to private addresses.
+        docs: Whether the interactive description is served; its page loads scripts from elsewhere.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="KDGUARD_SERVICE_", extra="forbid", frozen=True)
+
+    data: Path = Path("kdguard-data")
+    database_url: SecretStr | None = None
+    master_key_file: Path | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    most_body_bytes: Annotated[int, Field(gt=0)] = 64 << 20
+    most_request_bytes: Annotated[int, Field(gt=0)] = 1 << 20
+    body_s: Annotated[float, Field(gt=0)] = 30.0
+    most_ingests: Annotated[int, Field(gt=0)] = 16
+    most_backlog_bytes: Annotated[int, Field(gt=0)] = 4 << 30
+    least_free_bytes: Annotated[int, Field(ge=0)] = 256 << 20
+    requests_per_minute: Annotated[int, Field(gt=0)] = 120_000
+    seal_s: Annotated[float, Field(gt=0)] = 2.0
+    refresh_s: Annotated[float, Field(gt=0)] = 10.0
+    groups_s: Annotated[float, Field(gt=0)] = 120.0
+    hold_hours: Annotated[float, Field(ge=0)] = HOURS_HELD
+    retain_days: Annotated[int, Field(ge=0)] = 0
+    decision_ms: Annotated[float, Field(gt=0)] = 50.0
+    policy: Path | None = None
+    dry_run: bool = True
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    fdr: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    scores: bool = True
+    private_webhooks: bool = False
+    docs: bool = False
+
+    @model_validator(mode="after")
+    def _bodies_go_in_time(self) -> Settings:
+        if self.hold_hours > HOURS_HELD:
+            raise ValueError("hold_hours must be at most 24; to keep bodies for longer set retain_days")
+        return self
+
+    @property
+    def database(self) -> str:
+        """URL of the database."""
+        if self.database_url is not None:
+            return self.database_url.get_secret_value()
+        return f"sqlite:///{(self.data / 'kdguard.db').absolute()}"
+
+    @property
+    def master_key(self) -> Path:
+        """File of the master key."""
+        return self.master_key_file or self.data / "keys" / "master.key"
+
+    @property
+    def hold_s(self) -> float:
+        """Seconds that bodies are kept after folding."""
+        return max(self.hold_hours * 3_600.0, self.retain_days * 86_400.0)

@@ -1,0 +1,155 @@
+"""What a running service holds, and how a route gets at it."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import Request
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from kdguard.service.api.settings import Settings
+from kdguard.service.gateway.deciding import Gateway
+from kdguard.service.ingest.journal import Journal, path_of, sealed
+from kdguard.service.live import parts
+from kdguard.service.live.baselines import active_digest
+from kdguard.service.live.scoring import Folders
+from kdguard.service.live.worker import Worker
+from kdguard.service.out.metrics import BACKLOG_BYTES
+from kdguard.service.store.account_keys import AccountKeys
+from kdguard.service.store.database import Database
+from kdguard.service.store.secrets import Secrets
+from kdguard.service.store.tables import TENANTS
+
+
+@dataclass(slots=True)
+class Inbox:
+    """Where a tenant's exchanges come in.
+
+    Attributes:
+        folders: The tenant's.
+        journal: Its journal.
+        keys: Keys of its accounts.
+    """
+
+    folders: Folders
+    journal: Journal
+    keys: AccountKeys
+
+
+@dataclass(slots=True)
+class Service:
+    """Everything that outlives a request.
+
+    Attributes:
+        settings: As started.
+        database: The database.
+        secrets: Keys.
+        gateway: Inline decisions.
+        worker: Who scores; None where another process does.
+        started: Set once requests can be served.
+    """
+
+    settings: Settings
+    database: Database
+    secrets: Secrets
+    gateway: Gateway
+    worker: Worker | None = None
+    started: bool = False
+    _inboxes: dict[str, Inbox] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _ending: threading.Event = field(default_factory=threading.Event)
+    _sealer: threading.Thread | None = None
+
+    def folder(self, tenant: str) -> Path:
+        """A tenant's folder."""
+        return self.settings.data / "tenants" / tenant
+
+    def inbox(self, tenant: str) -> Inbox:
+        """A tenant's inbox, opened when it is first needed."""
+        with self._lock:
+            if tenant not in self._inboxes:
+                folders = Folders(self.folder(tenant))
+                journal = Journal(folders.journal, most_backlog_bytes=self.settings.most_backlog_bytes)
+                self._inboxes[tenant] = Inbox(
+                    folders, journal, AccountKeys(self.database, self.secrets, tenant)
+                )
+            return self._inboxes[tenant]
+
+    def tenants(self) -> list[str]:
+        """Every tenant."""
+        with self.database.read() as connection:
+            return [str(row.id) for row in connection.execute(select(TENANTS.c.id).order_by(TENANTS.c.id))]
+
+    def free_bytes(self) -> int:
+        """Free disk under the data folder."""
+        return shutil.disk_usage(self.settings.data).free
+
+    def start(self) -> None:
+        """Open what was left behind, and begin the work in the background."""
+        for tenant in self.tenants():
+            self.inbox(tenant)
+        self._sealer = threading.Thread(target=self._seal_often, name="sealer", daemon=True)
+        self._sealer.start()
+        if self.worker is not None:
+            self.worker.start()
+        self.started = True
+
+    def stop(self) -> None:
+        """End the work in the background; what was acknowledged is on disk already."""
+        self._ending.set()
+        if self._sealer is not None:
+            self._sealer.join()
+        for inbox in self._inboxes.values():
+            inbox.journal.close()
+        if self.worker is not None:
+            self.worker.stop()
+        self.gateway.close()
+        self.database.close()
+
+    def measure(self) -> int:
+        """Journal bytes that wait to be scored, over all tenants; also told to each journal."""
+        total = 0
+        for tenant, inbox in list(self._inboxes.items()):
+            with self.database.read() as connection:
+                digest = active_digest(connection, tenant)
+            reach = parts.encoded_to(inbox.folders.signals(digest))
+            waiting = [number for number in sealed(inbox.folders.journal) if number > reach]
+            inbox.journal.backlog_bytes = sum(
+                _size(path_of(inbox.folders.journal, number)) for number in waiting
+            )
+            total += inbox.journal.backlog_bytes
+        BACKLOG_BYTES.set(total)
+        return total
+
+    def _seal_often(self) -> None:
+        measured = 0.0
+        while not self._ending.wait(min(0.25, self.settings.seal_s / 4)):
+            for inbox in list(self._inboxes.values()):
+                inbox.journal.seal(self.settings.seal_s)
+            if time.monotonic() - measured > 1.0:
+                measured = time.monotonic()
+                self._measure_quietly()
+
+    def _measure_quietly(self) -> None:
+        try:
+            self.measure()
+        except SQLAlchemyError:
+            return  # readiness tells of a database that is away; the last measure holds until it is back
+
+
+def service_of(request: Request) -> Service:
+    """The service behind a request."""
+    found: Service = request.app.state.service
+    return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # erased in between
+        return 0

@@ -1,0 +1,279 @@
+"""In: accounts table, baselines, lineage audits; out: jobs. And the deletion of an account."""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated, Any
+
+import orjson
+import pandas as pd
+import pyarrow as pa
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import select, update
+
+from kdguard.readers.rejects import Unfit
+from kdguard.scoring.facts import accounts_table
+from kdguard.service.api.access import Admin, Ingester, Reader, Serving
+from kdguard.service.api.exchanges import ARROW
+from kdguard.service.api.problems import RESPONSES, Problem
+from kdguard.service.api.state import Service
+from kdguard.service.api.subjects import AccountId
+from kdguard.service.ingest.bodies import body_of
+from kdguard.service.live.baselines import activate, open_baseline, owner_hash, owners_in, store_baseline
+from kdguard.service.live.lineage_jobs import KIND
+from kdguard.service.store import jobs, trail, verdicts
+from kdguard.service.store.accounts import account_facts, forget_account, put_accounts
+from kdguard.service.store.tables import BASELINES, JOBS
+
+router = APIRouter(tags=["uploads"], responses=RESPONSES)
+
+_CSV, _NDJSON = "text/csv", "application/x-ndjson"
+_OCTETS = "application/octet-stream"
+_BODY = {"schema": {"type": "string", "format": "binary"}}
+_TEXT = {"schema": {"type": "string"}}
+
+
+class Stored(BaseModel):
+    """How many rows were stored."""
+
+    accounts: int
+
+
+class BaselineTold(BaseModel):
+    """A baseline of the tenant."""
+
+    digest: str
+    at_us: int
+    active: bool
+    owners: int
+    marked: str | None = Field(description="Why it should be learnt anew.")
+
+
+class Job(BaseModel):
+    """A job."""
+
+    id: str
+    kind: str
+    state: str
+    progress: float
+    attempts: int
+    created_us: int
+    ended_us: int | None
+    result: dict[str, Any] | None
+
+
+class Queued(BaseModel):
+    """A job that was added."""
+
+    job: str
+
+
+class LineageAsk(BaseModel):
+    """A lineage audit: answers of teachers, controls and suspects in one table."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    responses: list[LineageRow] = Field(min_length=1, max_length=200_000)
+    families: str = Field(max_length=100_000, description="TOML, one table a family with its members.")
+    suspects: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1, max_length=64)
+    controls: list[ControlRow] = Field(default=[], max_length=10_000)
+    control_kinds: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=8)
+    named: list[Annotated[str, Field(max_length=200)]] = Field(default=[], max_length=64)
+    adjust: bool = True
+    alpha: float = Field(0.01, gt=0, lt=1)
+
+
+class LineageRow(BaseModel):
+    """One answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(max_length=200)
+    prompt_id: str = Field(max_length=200)
+    response: str = Field(max_length=100_000)
+
+
+class ControlRow(BaseModel):
+    """One control of one family."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    teacher_family: str = Field(max_length=200)
+    control: str = Field(max_length=200)
+    kind: str = Field(max_length=64)
+
+
+@router.post(
+    "/v1/accounts",
+    openapi_extra={"requestBody": {"content": {_CSV: _TEXT, _NDJSON: _TEXT, ARROW: _BODY}, "required": True}},
+)
+async def post_accounts(request: Request, caller: Ingester, service: Serving) -> Stored:
+    """Add accounts to the table, or replace what is known of them: CSV, JSON lines or Arrow."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    body = await _body(request, service)
+
+    def store() -> Stored:
+        table = _accounts(kind, body)
+        with service.database.write() as connection:
+            stored = put_accounts(connection, caller.tenant, table)
+            trail.record(
+                connection,
+                caller.tenant,
+                actor=caller.actor,
+                action="accounts.put",
+                details={"accounts": stored},
+            )
+        return Stored(accounts=stored)
+
+    return await run_in_threadpool(store)
+
+
+@router.delete("/v1/accounts/{account_id:path}", status_code=202)
+def delete_account(account_id: AccountId, caller: Admin, service: Serving) -> Queued:
+    """Forget an account.
+
+    At once: its key (so that no body of it can be read again), what the accounts table and the verdicts hold of it. By
+    the job that is named: its signals and its state, by which it is in clusters. Its salted name stays in the audit
+    trail, and baselines that rank among its owner are marked.
+    """
+    if "\0" in account_id:
+        raise Problem(422, "invalid", "a text must hold no NUL")
+    keys = service.inbox(caller.tenant).keys
+    with service.database.write() as connection:
+        facts = account_facts(connection, caller.tenant, account_id) or {}
+        destroyed = keys.destroy(connection, account_id)
+        forget_account(connection, caller.tenant, account_id)
+        verdicts.forget_subject(connection, caller.tenant, account_id)
+        job = jobs.add(connection, caller.tenant, "forget", {"account": account_id})
+        marked = _mark_baselines(service, connection, caller.tenant, account_id, facts)
+        details = {"key_destroyed": destroyed, "baselines_marked": marked}
+        trail.record(
+            connection,
+            caller.tenant,
+            actor=caller.actor,
+            action="account.forget",
+            account=account_id,
+            details=details,
+        )
+    service.gateway.facts.forget(caller.tenant, account_id)
+    return Queued(job=job)
+
+
+@router.post(
+    "/v1/baselines",
+    status_code=201,
+    openapi_extra={"requestBody": {"content": {_OCTETS: _BODY}, "required": True}},
+)
+async def post_baseline(request: Request, caller: Admin, service: Serving) -> BaselineTold:
+    """Upload a baseline made by `kdguard baseline`, and rank by it from now on.
+
+    Signals depend on what a baseline learnt, so scores begin anew with the bodies that the journal still holds.
+    """
+    body = await _body(request, service)
+
+    def store() -> BaselineTold:
+        digest, baseline = store_baseline(service.inbox(caller.tenant).folders.baselines, body)
+        with service.database.write() as connection:
+            activate(connection, caller.tenant, digest, baseline.owners)
+            details = {"digest": digest}
+            trail.record(
+                connection, caller.tenant, actor=caller.actor, action="baseline.put", details=details
+            )
+            return _baselines(connection, caller.tenant, digest)[0]
+
+    return await run_in_threadpool(store)
+
+
+@router.get("/v1/baselines")
+def list_baselines(caller: Reader, service: Serving) -> list[BaselineTold]:
+    """The tenant's baselines; without any, the shipped one serves, which never flags."""
+    with service.database.read() as connection:
+        return _baselines(connection, caller.tenant)
+
+
+@router.post("/v1/lineage", status_code=202)
+def post_lineage(asked: LineageAsk, caller: Reader, service: Serving) -> Queued:
+    """Test suspects against teacher families, as a job."""
+    given = asked.model_dump(exclude={"responses", "controls"})
+    with service.database.write() as connection:
+        job = jobs.add(connection, caller.tenant, jobs.HELD, given)
+        trail.record(
+            connection, caller.tenant, actor=caller.actor, action="lineage.ask", details={"job": job}
+        )
+    folder = service.folder(caller.tenant) / "uploads" / job
+    folder.mkdir(parents=True, mode=0o700)
+    for name, rows in (("responses", asked.responses), ("controls", asked.controls)):
+        if rows:
+            pd.DataFrame([row.model_dump() for row in rows]).to_parquet(folder / f"{name}.parquet")
+    with service.database.write() as connection:
+        connection.execute(update(JOBS).where(JOBS.c.id == job).values(kind=KIND))
+    return Queued(job=job)
+
+
+@router.get("/v1/jobs")
+def list_jobs(caller: Reader, service: Serving, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> list[Job]:
+    """Jobs, the newest first."""
+    with service.database.read() as connection:
+        return [Job(**told) for told in jobs.jobs_of(connection, caller.tenant, limit)]
+
+
+@router.get("/v1/jobs/{job}")
+def get_job(job: str, caller: Reader, service: Serving) -> Job:
+    """One job: how far it is, and what came of it."""
+    with service.database.read() as connection:
+        told = jobs.job_of(connection, caller.tenant, job) if job.isalnum() else None
+    if told is None:
+        raise Problem(404, "not-found", "there is no such job")
+    return Job(**told)
+
+
+async def _body(request: Request, service: Service) -> bytes:
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    return await body_of(request.stream(), encoding, service.settings.most_body_bytes)
+
+
+def _accounts(kind: str, body: bytes) -> pa.Table:
+    if kind not in (_CSV, _NDJSON, "application/jsonl", ARROW):
+        raise Problem(415, "media-type", f"the body must be {_CSV}, {_NDJSON} or {ARROW}")
+    try:
+        if kind == ARROW:
+            frame = pa.ipc.open_stream(body).read_all().to_pandas()
+        elif kind == _CSV:
+            frame = pd.read_csv(io.BytesIO(body), dtype=str, keep_default_na=False, na_values=[""])
+        else:
+            frame = pd.DataFrame(
+                [orjson.loads(line) for line in body.splitlines() if line.strip()], dtype=object
+            )
+        table = accounts_table(frame, name="body")
+        table.validate(full=True)
+    except (ValueError, TypeError, pa.ArrowException, AttributeError) as error:
+        if isinstance(error, Unfit) or type(error).__name__ == "AccountsError":
+            raise
+        raise Unfit("a body must be a table of accounts", type(error).__name__) from error
+    if any("\0" in str(name) for name in table["account_id"].to_pylist()):
+        raise Unfit("an account id must hold no NUL")
+    return table
+
+
+def _baselines(connection: Any, tenant: str, digest: str | None = None) -> list[BaselineTold]:
+    query = select(BASELINES).where(BASELINES.c.tenant == tenant).order_by(BASELINES.c.at_us.desc())
+    if digest is not None:
+        query = query.where(BASELINES.c.digest == digest)
+    return [BaselineTold.model_validate(row, from_attributes=True) for row in connection.execute(query)]
+
+
+def _mark_baselines(
+    service: Service, connection: Any, tenant: str, account: str, facts: dict[str, Any]
+) -> int:
+    """Mark the tenant's baselines that rank among the account's owner; returns how many."""
+    owner = owner_hash(facts.get("org_id") or facts.get("payment_hash") or account)
+    folder, marked = service.inbox(tenant).folders.baselines, 0
+    for told in _baselines(connection, tenant):
+        if owner in owners_in(open_baseline(folder, told.digest)):
+            why = "an account that it ranks among was deleted; learn it anew"
+            mine = (BASELINES.c.tenant == tenant) & (BASELINES.c.digest == told.digest)
+            connection.execute(update(BASELINES).where(mine).values(marked=why))
+            marked += 1
+    return marked

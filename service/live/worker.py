@@ -1,0 +1,188 @@
+"""The loop that keeps every tenant's verdicts up to date, in this process or in one of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from kdguard.errors import InputError
+from kdguard.features.text import hash_identities
+from kdguard.scoring.findings import Policy
+from kdguard.service.live.baselines import active_digest
+from kdguard.service.live.scoring import TenantScoring
+from kdguard.service.out.metrics import LOOK_SECONDS, SCORED_AT, SCORING_FAILURES, SUBJECTS
+from kdguard.service.out.webhooks import Sender, announce
+from kdguard.service.store import jobs
+from kdguard.service.store.database import Database
+from kdguard.service.store.secrets import Secrets
+from kdguard.service.store.tables import TENANTS
+
+LOG = logging.getLogger("kdguard.service")
+_IDLE_S = 0.5
+_SAVE_S = 60.0
+_TIDY_S = 30.0
+_PATIENCE_S = 3.0
+_SHARE = 0.5
+"""At most this share of the time goes into looking at all accounts; the rest is for taking in what comes."""
+
+
+@dataclass(slots=True)
+class Worker:
+    """Scores, runs jobs and sends webhooks.
+
+    Attributes:
+        database: The database.
+        secrets: Keys.
+        data: Folder of the service.
+        policy: Levels.
+        refresh_s: Seconds between two looks, at least.
+        groups_s: Seconds between two searches for groups, at least.
+        hold_s: Seconds that bodies are kept after folding.
+        private_webhooks: Whether webhooks may go to private addresses.
+        clock: Seconds, never going back.
+    """
+
+    database: Database
+    secrets: Secrets
+    data: Path
+    policy: Policy = field(default_factory=Policy)
+    refresh_s: float = 10.0
+    groups_s: float = 120.0
+    hold_s: float = 86_400.0
+    private_webhooks: bool = False
+    clock: Callable[[], float] = time.monotonic
+    failed: str | None = None
+    _ending: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+    _tenants: dict[str, _Tenant] = field(default_factory=dict)
+    _sender: Sender | None = None
+
+    def start(self) -> None:
+        """Work in a thread of its own until `stop`."""
+        self._thread = threading.Thread(target=self.run, name="worker", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the step under way, and keep the state."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join(_PATIENCE_S)  # what it loses can be folded again from what is on disk
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        self._sender = Sender(self.database, self.secrets, allow_private=self.private_webhooks)
+        try:
+            while not self._ending.is_set():
+                if not self.step():
+                    self._ending.wait(_IDLE_S)
+        finally:
+            for tenant in self._tenants.values():
+                tenant.scoring.close()
+            self._sender.close()
+
+    def step(self) -> bool:
+        """Do what is due; whether there was anything to take in."""
+        busy = False
+        try:
+            for name in self._names():
+                busy |= self._tenant_step(name)
+            self._job_step()
+            if self._sender is not None:
+                self._sender.send_due()
+            self.failed = None
+        except (SQLAlchemyError, OSError, InputError) as error:
+            SCORING_FAILURES.inc()
+            self.failed = type(error).__name__
+            LOG.error("scoring failed", extra={"kd": {"error": type(error).__name__}}, exc_info=True)
+            self._ending.wait(_IDLE_S * 4)
+        return busy
+
+    def _names(self) -> list[str]:
+        with self.database.read() as connection:
+            return [str(row.id) for row in connection.execute(select(TENANTS.c.id).order_by(TENANTS.c.id))]
+
+    def _tenant_step(self, name: str) -> bool:
+        tenant = self._opened(name)
+        busy = tenant.scoring.encode() > 0
+        now = self.clock()
+        if busy:
+            tenant.dirty = True
+        if tenant.dirty and now >= tenant.next_look:
+            tenant.look(self, now)
+        if now >= tenant.next_tidy:
+            tenant.scoring.tidy(self.hold_s)
+            tenant.next_tidy = now + _TIDY_S
+        return busy
+
+    def _opened(self, name: str) -> _Tenant:
+        tenant = self._tenants.get(name)
+        with self.database.read() as connection:
+            digest = active_digest(connection, name)
+        if tenant is not None and tenant.scoring.digest != digest:
+            tenant.scoring.close()
+            tenant = None
+        if tenant is None:
+            folder = self.data / "tenants" / name
+            tenant = _Tenant(TenantScoring(self.database, self.secrets, folder, name, self.policy))
+            self._tenants[name] = tenant
+        return tenant
+
+    def _job_step(self) -> None:
+        job = jobs.lease(self.database)
+        if job is None:
+            return
+        if job.kind == "forget":
+            account = str(job.given["account"])
+            self._opened(job.tenant).scoring.forget(account, subject_of(account))
+            self._opened(job.tenant).dirty = True
+            # the job itself named the account: what stays must not
+            jobs.finish(self.database, job, {"forgotten": True}, given={})
+        else:
+            from kdguard.service.live.lineage_jobs import run_job
+
+            run_job(self.database, self.data, job)
+
+
+@dataclass(slots=True)
+class _Tenant:
+    scoring: TenantScoring
+    dirty: bool = True
+    next_look: float = 0.0
+    next_groups: float = 0.0
+    next_save: float = 0.0
+    next_tidy: float = 0.0
+
+    def look(self, worker: Worker, now: float) -> None:
+        """Fold what is new, conclude, store and announce."""
+        began = worker.clock()
+        groups_due = now >= self.next_groups
+        segment = self.scoring.fold()
+        told = self.scoring.assess(look_for_groups=groups_due)
+        changed = self.scoring.keep(told, segment)
+        with worker.database.write() as connection:
+            announce(connection, self.scoring.tenant, changed)
+        took = worker.clock() - began
+        self.dirty = False
+        self.next_look = worker.clock() + max(worker.refresh_s, took / _SHARE - took)
+        if groups_due:
+            self.next_groups = worker.clock() + max(worker.groups_s, 4 * took)
+        if now >= self.next_save:
+            self.scoring.save()
+            self.next_save = worker.clock() + _SAVE_S
+        LOOK_SECONDS.observe(took)
+        SCORED_AT.set_to_current_time()
+        for decision, count in told.findings.summary["decisions"].items():
+            SUBJECTS.labels(decision).set(count)
+
+
+def subject_of(account: str) -> int:
+    """Hash of an account as signals hold it."""
+    return int(hash_identities(pa.array([account], pa.string()))[0])
