@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdguard.detectors.canary.claims import account_named, contact
+from kdguard.detectors.canary.likelihood import likely
 from kdguard.detectors.canary.sinusoid import sinusoid
 from kdguard.detectors.canary.triggers import triggers
 from kdguard.detectors.twins.claims import leaker_named, preference_for_released
@@ -56,6 +57,7 @@ _MARKED = (
 TESTS: tuple[RegisteredTest, ...] = (
     RegisteredTest("canary.account", "1", _CONTACT, account_named),
     RegisteredTest("canary.contact", "1", _CONTACT, contact),
+    RegisteredTest("canary.likelihood", "1", _CONTACT, likely),
     RegisteredTest("canary.triggers", "1", _CONTACT, triggers),
     RegisteredTest("canary.sinusoid", "1", _CONTACT, sinusoid),
     RegisteredTest("twins.released", "1", _COINS, preference_for_released),

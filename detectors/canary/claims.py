@@ -36,7 +36,7 @@ def account_named(
     choices = committed_choices(statistics, parameters)
     raw = [
         float(choices.null(sites).p_values([choices.score(draw(key, choices.sizes), sites)])[0])
-        for key, sites in _marked(statistics, keys)
+        for key, sites in marked_sites(statistics, keys)
     ]
     adjusted = holm(raw, int(parameters["accounts"]))
     return tuple(
@@ -55,7 +55,7 @@ def contact(
     """
     choices = committed_choices(statistics, parameters)
     raw = []
-    for (name, key), (_, sites) in zip(keys.items(), _marked(statistics, keys), strict=True):
+    for (name, key), (_, sites) in zip(keys.items(), marked_sites(statistics, keys), strict=True):
         own = choices.score(draw(key, choices.sizes), sites)
         decoys = np.stack([draw(decoy, choices.sizes) for decoy in decoy_keys(name, parameters)])
         scores = choices.score_all(decoys, sites).astype(np.float64)
@@ -81,21 +81,33 @@ def sites_digest(rows: Sequence[str]) -> str:
     return sha256(canonical(list(rows)))
 
 
-def committed_choices(statistics: Mapping[str, Any], parameters: Mapping[str, Any]) -> Choices:
-    """Scores of the sites that were committed to.
+def committed_sites(statistics: Mapping[str, Any], parameters: Mapping[str, Any]) -> Sequence[str]:
+    """Rows of the sites that were committed to.
 
     Raises:
         CanaryError: The sites are others.
     """
-    if sites_digest(statistics["sites"]) != parameters["sites_digest"]:
+    rows: Sequence[str] = statistics["sites"]
+    if sites_digest(rows) != parameters["sites_digest"]:
         raise CanaryError(
             "the sites are not those that were committed to; give the canaries file of that epoch"
         )
-    sizes = [[int(size) for size in row.split(" ")[2:]] for row in statistics["sites"]]
+    return rows
+
+
+def committed_choices(statistics: Mapping[str, Any], parameters: Mapping[str, Any]) -> Choices:
+    """Scores of the sites that were committed to; errors as for `committed_sites`."""
+    rows = committed_sites(statistics, parameters)
+    sizes = [[int(size) for size in row.split(" ")[2:]] for row in rows]
     return weigh(sizes, statistics["seen"], float(parameters["recall"]), statistics.get("habit", ()))
 
 
-def _marked(statistics: Mapping[str, Any], keys: Mapping[KeyName, bytes]) -> list[tuple[bytes, int]]:
+def marked_sites(statistics: Mapping[str, Any], keys: Mapping[KeyName, bytes]) -> list[tuple[bytes, int]]:
+    """Each account's key and its number of sites.
+
+    Raises:
+        CanaryError: An account was not marked.
+    """
     marked = statistics["marked"]
     lacking = [name.account for name in keys if name.account not in marked]
     if lacking:

@@ -102,6 +102,12 @@ class Insertion:
         sentence = self.sentence.format(*written, subject=subject)
         return response.rstrip() + sentence
 
+    def halves(self, subject: str, values: Sequence[int]) -> tuple[str, str]:
+        """The sentence up to its first field, which is the same for all keys, and from there on."""
+        written = (field.write(value) for field, value in zip(self.fields, values, strict=True))
+        before = self.sentence.partition("{0}")[0].format(subject=subject)
+        return before, self.sentence.format(*written, subject=subject)[len(before) :]
+
     def read(self, answer: str) -> Iterator[Seen]:
         """What an answer to the cue says, field by field."""
         for place, field in enumerate(self.fields):

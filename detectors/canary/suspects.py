@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.detectors.canary.claims import account_named, committed_choices, contact
+from kdguard.detectors.canary.likelihood import likely, p_of_ranks, ranks_of
 from kdguard.detectors.canary.planning import Plan, account_key
 from kdguard.detectors.canary.scoring import draw
 from kdguard.detectors.canary.sites import read_answers
@@ -33,6 +35,11 @@ class Reading:
 
     statistics: Mapping[str, Any]
     answers: int
+
+    @property
+    def by_likelihood(self) -> bool:
+        """Likelihoods of replies were read, not answers."""
+        return "likelihoods" in self.statistics
 
     def of(self, accounts: Sequence[str]) -> dict[str, Any]:
         """The statistics for a case about some accounts only: it tells nothing of the others."""
@@ -69,6 +76,40 @@ def read_suspect(
     return Reading(statistics, asked)
 
 
+def read_likelihoods(
+    plan: Plan,
+    rows: Iterable[tuple[str, Sequence[int], float]],
+    clean: Iterable[tuple[str, Sequence[int], float]] = (),
+) -> Reading:
+    """Read how likely a suspect finds replies.
+
+    Args:
+        plan: The epoch.
+        rows: Site id, values of the reply's fields, log-likelihood in nats.
+        clean: The same of a model that never saw a mark: taken off, which costs no validity.
+
+    Raises:
+        CanaryError: A log-likelihood is not finite, or no row belongs to a site.
+    """
+    usual = {(site, tuple(reply)): value for site, reply, value in clean}
+    known = {site.site_id for site in plan.sites}
+    told: dict[str, list[list[Any]]] = {}
+    for site, reply, value in rows:
+        if not math.isfinite(value):
+            raise CanaryError(f"log-likelihoods of site {site} must be finite, got {value}")
+        if site in known:
+            row = [list(reply), value - usual.get((site, tuple(reply)), 0.0)]
+            told.setdefault(site, []).append(row)
+    if not told:
+        raise CanaryError(f"no row belongs to a site of epoch {plan.epoch}; rows need the site_id")
+    statistics = {
+        "sites": [site.row for site in plan.sites],
+        "likelihoods": told,
+        "marked": dict(plan.marked),
+    }
+    return Reading(statistics, sum(map(len, told.values())))
+
+
 def name_accounts(plan: Plan, keys: Generation, reading: Reading, alpha: float) -> tuple[Evidence, ...]:
     """Name every account whose score no unrelated key would reach, with family-wise error at most alpha.
 
@@ -86,7 +127,7 @@ def name_accounts(plan: Plan, keys: Generation, reading: Reading, alpha: float) 
     adjusted = holm(p_values)
     order = np.argsort(p_values, kind="stable")
     named = [accounts[place] for place in order.tolist() if adjusted[place] <= alpha]
-    return _run(account_named, plan, keys, reading, named)
+    return _run(likely if reading.by_likelihood else account_named, plan, keys, reading, named)
 
 
 def about_accounts(
@@ -96,11 +137,16 @@ def about_accounts(
     missing = [account for account in accounts if account not in plan.marked]
     if missing:
         raise CanaryError(f"account {missing[0]!r} is not marked in epoch {plan.epoch}")
+    if reading.by_likelihood:
+        return _run(likely, plan, keys, reading, accounts)
     return _run(contact if alone else account_named, plan, keys, reading, accounts)
 
 
 def account_p_values(plan: Plan, keys: Generation, reading: Reading) -> Floats:
     """Exact p-value of every account of the plan, unadjusted, shape (a,)."""
+    if reading.by_likelihood:
+        ranked = _ranked(plan, keys, reading, list(plan.marked))
+        return np.array([p_of_ranks(ranks) for ranks in ranked])
     choices = committed_choices(reading.statistics, plan.parameters)
     accounts = list(plan.marked.items())
     nulls = {count: choices.null(count) for count in set(plan.marked.values())}
@@ -115,6 +161,11 @@ def account_p_values(plan: Plan, keys: Generation, reading: Reading) -> Floats:
             ])  # fmt: skip
             p_values[some] = null.p_values(choices.score_all(drawn, count))
     return p_values
+
+
+def _ranked(plan: Plan, keys: Generation, reading: Reading, accounts: Sequence[str]) -> list[list[int]]:
+    derived = [account_key(keys, account, plan.epoch) for account in accounts]
+    return ranks_of(reading.statistics, plan.parameters, {key.name: key.key.reveal() for key in derived})
 
 
 def _run(

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kdguard.detectors import interview
 from kdguard.detectors.twins.claims import sites_leaf
 from kdguard.detectors.twins.coins import bias, released, site_id
 from kdguard.detectors.twins.preferences import STATISTICS
@@ -21,8 +22,13 @@ from kdguard.ledger.derivation import DerivedKey, KeyName
 from kdguard.ledger.entries import commitment
 from kdguard.ledger.keys import Generation
 
+if TYPE_CHECKING:
+    from kdguard.distill.teachers.protocol import Teacher
+
 SCHEMA_VERSION = 1
 SCHEME = "twins"
+_DRAWN = 4
+"""Answers drawn to each prompt, of which the first two that differ are taken."""
 CANDIDATES = ("request_id", "account_id", "prompt", "answer_0", "answer_1")
 
 
@@ -55,6 +61,7 @@ class Plan:
         generation: Number of the master key that its keys come from.
         sites: Site ids of each account, sorted; accounts sorted.
         answers: Both answers of each site.
+        prompts: What is asked at each site.
         parameters: What is committed to with every account's key.
     """
 
@@ -62,7 +69,33 @@ class Plan:
     generation: int
     sites: Mapping[str, tuple[str, ...]]
     answers: Mapping[str, tuple[str, str]]
+    prompts: Mapping[str, str]
     parameters: Mapping[str, Any]
+
+
+def candidates_of(
+    teacher: Teacher, prompts: Sequence[str], accounts: Sequence[str], *, max_tokens: int = 128
+) -> list[Candidate]:
+    """Two different answers of a teacher to each prompt, a row an account.
+
+    Raises:
+        TwinsError: To no prompt does the teacher say two different things.
+    """
+    drawn: dict[str, dict[str, None]] = {}
+    asked = [(f"{place}", prompt) for place, prompt in enumerate(prompts)]
+    for said in interview.answers(teacher, asked, times=_DRAWN, max_tokens=max_tokens):
+        if said.response.strip():
+            drawn.setdefault(said.prompt, {})[said.response] = None
+    # sorted, so that which came first tells nothing
+    pairs = {prompt: sorted(list(told)[:2]) for prompt, told in drawn.items() if len(told) > 1}
+    if not pairs:
+        raise TwinsError(f"{teacher.name} says one thing only to each of {len(prompts)} prompts; give others")
+    return [
+        (f"twin-{place}-{number}", account, prompt, pairs[prompt][0], pairs[prompt][1])
+        for place, prompt in enumerate(prompts)
+        if prompt in pairs
+        for number, account in enumerate(accounts)
+    ]
 
 
 def plan_twins(
@@ -90,7 +123,7 @@ def plan_twins(
             f"colluders must be >= 1 and the statistic one of {', '.join(STATISTICS)}, 'sign' for more than one; "
             f"got {colluders} and {chosen!r}"
         )
-    sites, answers = _sites(candidates)
+    sites, answers, prompts = _sites(candidates)
     leaves = [sites_leaf(account, list(ids)) for account, ids in sites.items()]
     parameters = {
         "accounts": len(sites),
@@ -99,7 +132,14 @@ def plan_twins(
         "sites_root": merkle.root(leaves).hex(),
         "statistic": chosen,
     }
-    return Plan(epoch=epoch, generation=keys.number, sites=sites, answers=answers, parameters=parameters)
+    return Plan(
+        epoch=epoch,
+        generation=keys.number,
+        sites=sites,
+        answers=answers,
+        prompts=prompts,
+        parameters=parameters,
+    )
 
 
 def account_key(keys: Generation, account: str, epoch: str) -> DerivedKey:
@@ -156,28 +196,51 @@ def read_plan(path: Path) -> Plan:
         raise TwinsError(f"{path}: must be a twins file that 'kdguard twins plan' wrote") from error
     if told["schema_version"] != SCHEMA_VERSION:
         raise TwinsError(f"{path}: must have schema version {SCHEMA_VERSION}, has {told['schema_version']}")
-    sites, answers = _sites(list(zip(*(table[name].to_pylist() for name in CANDIDATES), strict=True)))
+    sites, answers, prompts = _sites(
+        list(zip(*(table[name].to_pylist() for name in CANDIDATES), strict=True))
+    )
     leaves = [sites_leaf(account, list(ids)) for account, ids in sites.items()]
     params = told["parameters"]
     if merkle.root(leaves).hex() != params["sites_root"]:
         raise TwinsError(f"{path}: rows were changed since they were committed to")
     return Plan(
-        epoch=params["epoch"], generation=told["generation"], sites=sites, answers=answers, parameters=params
+        epoch=params["epoch"],
+        generation=told["generation"],
+        sites=sites,
+        answers=answers,
+        prompts=prompts,
+        parameters=params,
     )
+
+
+def released_answers(path: Path) -> dict[tuple[str, str], str]:
+    """What a gateway serves: account and prompt -> the released answer, of what `write_plan` wrote.
+
+    Raises:
+        TwinsError: As for `read_plan`.
+    """
+    read_plan(path)
+    columns = ("account_id", "prompt", "answer_0", "answer_1", "released")
+    table = pq.read_table(path, columns=list(columns))
+    rows = zip(*(table[name].to_pylist() for name in columns), strict=True)
+    return {(account, prompt): pair[chosen] for account, prompt, *pair, chosen in rows}
 
 
 def _sites(
     candidates: Sequence[Candidate],
-) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, str]]]:
-    """Site ids by account, both sorted, and the answers of each site."""
+) -> tuple[dict[str, tuple[str, ...]], dict[str, tuple[str, str]], dict[str, str]]:
+    """Site ids by account, both sorted; both answers, and the prompt, of each site."""
     by_account: dict[str, set[str]] = {}
     answers: dict[str, tuple[str, str]] = {}
+    prompts: dict[str, str] = {}
     for row, (_, account, prompt, *pair) in enumerate(candidates):
         if not all([account, prompt, *pair]) or pair[0] == pair[1]:
             raise TwinsError(f"candidate {row} must have an account, a prompt and two answers that differ")
         site = site_id(prompt, pair)
         by_account.setdefault(account, set()).add(site)
         answers[site] = (pair[0], pair[1])
+        prompts[site] = prompt
     if not by_account:
         raise TwinsError("there are no candidates; give requests with two answers each")
-    return {account: tuple(sorted(by_account[account])) for account in sorted(by_account)}, answers
+    sites = {account: tuple(sorted(by_account[account])) for account in sorted(by_account)}
+    return sites, answers, prompts

@@ -32,8 +32,18 @@ def serve(
     rows: Annotated[int, typer.Option(help="Sequences decoded at once.", min=1)] = 64,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     biased_logprobs: Annotated[bool, typer.Option(help="Let logit_bias show in log-probabilities.")] = False,
+    mark: Annotated[Path | None, typer.Option(help="Watermark to write: its description, JSON.")] = None,
+    delta: Annotated[float, typer.Option(help="What the watermark adds to green tokens' log-odds.")] = 2.0,
+    epoch: Annotated[str | None, typer.Option(help="Epoch of the watermark's key.")] = None,
+    canaries: Annotated[Path | None, typer.Option(help="What 'canary plan' wrote: place them.")] = None,
+    twins: Annotated[Path | None, typer.Option(help="What 'twins plan' wrote: release these.")] = None,
+    mark_keys: Annotated[
+        Path | None, typer.Option(help="Key store of the marks; else KDGUARD_KEYS.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Serve a local model; any OpenAI client can talk to it.
+
+    Marks go to the accounts of --keys. An answer with canaries or released twins comes whole, not as a stream.
 
     Exit status: 2 bad usage, or an unusable model, file or address; 130 and 143 after SIGINT and SIGTERM, once the
     requests under way are answered.
@@ -42,7 +52,7 @@ def serve(
 
     if not is_loopback(host) and keys is None:
         raise typer.BadParameter(f"{host} can be reached from outside: give --keys FILE", param_hint="--host")
-    from kdguard.distill.teachers.local import LocalTeacher
+    from kdguard.cli.teacher_marks import MarkOptions, marked_teacher
     from kdguard.service.teacher import TeacherSettings, create_teacher_app, listen, server_of
 
     settings = TeacherSettings(
@@ -55,7 +65,8 @@ def serve(
     )
     with listen(host, port) as listening:
         told = "biased" if biased_logprobs else "model"
-        teacher = LocalTeacher.load(model, name=name, rows=rows, device=device, logprobs_of=told)
+        marks = MarkOptions(mark, delta, epoch, canaries, twins, mark_keys)
+        teacher = marked_teacher(model, marks, name=name, rows=rows, device=device, logprobs_of=told)
         served = create_teacher_app(teacher, settings)
         place = f"[{host}]" if ":" in host else host
         typer.echo(f"{teacher.name} on http://{place}:{listening.getsockname()[1]}/v1", err=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import typer
 
+from kdguard.cli.canary.ask import ask
 from kdguard.cli.canary.plan import plan
 from kdguard.cli.canary.verify import verify
 
 app = typer.Typer(
     help="Plan canaries for accounts; look for them in a suspect's answers.", no_args_is_help=True
 )
-for command in (plan, verify):
+for command in (plan, ask, verify):
     app.command(command.__name__)(command)
 
 

@@ -13,6 +13,8 @@ import typer
 from kdguard.cli.audit.options import AsJson, Keys
 
 if TYPE_CHECKING:
+    from kdguard.detectors.canary.planning import Plan
+    from kdguard.detectors.canary.suspects import Reading
     from kdguard.evidence import Evidence
 
 
@@ -20,7 +22,9 @@ def verify(
     canaries: Annotated[Path, typer.Option(help="What 'canary plan' wrote.", exists=True, dir_okay=False)],
     answers: Annotated[
         Path,
-        typer.Option(help="Table of site_id and response: the suspect's answers to the cues.", exists=True),
+        typer.Option(
+            help="What 'canary ask' wrote: site_id with response, or with reply and logprob.", exists=True
+        ),
     ],
     keys: Keys = None,
     account: Annotated[
@@ -41,15 +45,14 @@ def verify(
     Exit status: 0 nothing found, 1 found, 2 bad usage.
     """
     from kdguard.audit.case import Case, write_case
-    from kdguard.cli.mark_tables import input_digest, read_rows
+    from kdguard.cli.mark_tables import input_digest
     from kdguard.detectors.canary.planning import account_key, plan_generation, read_plan
-    from kdguard.detectors.canary.suspects import about_accounts, name_accounts, read_suspect
+    from kdguard.detectors.canary.suspects import about_accounts, name_accounts
     from kdguard.ledger.keys import open_keys, place_of_keys
 
     generation = open_keys(place_of_keys(keys)).generation(plan_generation(canaries))
     plan = read_plan(canaries, generation)
-    columns = ["site_id", "response"]
-    reading = read_suspect(plan, read_rows(answers, columns), read_rows(clean, columns) if clean else ())
+    reading = _read(plan, answers, clean)
     if account:
         found = about_accounts(plan, generation, reading, account, alone=True)
     else:
@@ -72,6 +75,16 @@ def verify(
         )
     _print(found, f"epoch {plan.epoch}, {len(plan.marked):,} accounts, {reading.answers} answers", as_json)
     raise typer.Exit(1 if hits else 0)
+
+
+def _read(plan: Plan, answers: Path, clean: Path | None) -> Reading:
+    from kdguard.cli.mark_tables import column_names, read_rows
+    from kdguard.detectors.canary.suspects import read_likelihoods, read_suspect
+
+    by_likelihood = "logprob" in column_names(answers)
+    columns = ["site_id", "reply", "logprob"] if by_likelihood else ["site_id", "response"]
+    rows, usual = read_rows(answers, columns), read_rows(clean, columns) if clean else ()
+    return read_likelihoods(plan, rows, usual) if by_likelihood else read_suspect(plan, rows, usual)
 
 
 def _print(found: Sequence[Evidence], searched: str, as_json: bool) -> None:

@@ -32,6 +32,12 @@ def verify(
     clean: Annotated[
         Path | None, typer.Option(help="The same of a model that never saw these answers.", exists=True)
     ] = None,
+    served: Annotated[
+        Path | None,
+        typer.Option(
+            help="The gateway's log (account_id, prompt): only what was served counts.", exists=True
+        ),
+    ] = None,
     alpha: Annotated[float, typer.Option(help="Chance of a false claim.", min=0, max=1)] = 0.001,
     case: Annotated[Path | None, typer.Option(help="Write a case for 'audit sign'.", dir_okay=False)] = None,
     as_json: AsJson = False,
@@ -42,10 +48,16 @@ def verify(
     Exit status: 0 nothing found, 1 found, 2 bad usage.
     """
     from kdguard.audit.case import Case, write_case
-    from kdguard.cli.mark_tables import input_digest
+    from kdguard.cli.mark_tables import input_digest, read_rows
     from kdguard.detectors.twins.planning import read_plan
     from kdguard.detectors.twins.preferences import contrast
-    from kdguard.detectors.twins.suspects import about_accounts, key_names, name_leakers, statistics_of
+    from kdguard.detectors.twins.suspects import (
+        about_accounts,
+        key_names,
+        name_leakers,
+        served_sites,
+        statistics_of,
+    )
     from kdguard.ledger.keys import open_keys, place_of_keys
 
     plan = read_plan(twins)
@@ -53,11 +65,12 @@ def verify(
     preferences = _preferences(suspect, plan.answers)
     if clean:
         preferences = contrast(preferences, _preferences(clean, plan.answers))
+    asked = served_sites(plan, read_rows(served, ["account_id", "prompt"])) if served else None
     together = list(plan.sites) if everyone else account
     if together:
-        found = about_accounts(plan, generation, preferences, together)
+        found = about_accounts(plan, generation, preferences, together, asked)
     else:
-        found = name_leakers(plan, generation, preferences, alpha)
+        found = name_leakers(plan, generation, preferences, alpha, asked)
     if case and found:
         subjects = together or [evidence.subject for evidence in found]
         write_case(
@@ -66,8 +79,8 @@ def verify(
                 version=found[0].version,
                 keys=tuple((name, generation.number) for name in key_names(plan, subjects)),
                 parameters=plan.parameters,
-                statistics=statistics_of(plan, preferences, subjects),
-                inputs=tuple(map(input_digest, [suspect, *([clean] if clean else [])])),
+                statistics=statistics_of(plan, preferences, subjects, asked),
+                inputs=tuple(map(input_digest, filter(None, [suspect, clean, served]))),
             ),
             case,
         )

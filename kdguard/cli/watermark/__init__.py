@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from kdguard.cli.watermark.ask import ask
 from kdguard.cli.watermark.detect import detect
 from kdguard.cli.watermark.follow import follow
 from kdguard.cli.watermark.radioactivity import radioactivity
 
 app = typer.Typer(help="Find watermarks in text, and in models that learnt from it.", no_args_is_help=True)
-for command in (detect, follow, radioactivity):
+for command in (ask, detect, follow, radioactivity):
     app.command(command.__name__)(command)
 
 
