@@ -24,7 +24,7 @@ class RegisteredTest:
     """A test under the name and version that bundles cite.
 
     Attributes:
-        name: Unique; the scheme of its keys, a dot, and the question.
+        name: Unique; the kind of mark, a dot, and the question.
         version: Changes whenever the same numbers could give another result.
         null_hypothesis: What a small p-value speaks against, in words for a court.
         run: Function of statistics, committed parameters and the revealed keys (name -> 32 bytes). It reads no file, no

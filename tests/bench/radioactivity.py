@@ -1,8 +1,9 @@
 """Radioactivity of real students: a teacher marks its text, transformers learn from mixtures, tests look for the mark.
 
-`python -m tests.bench.radioactivity [SCALE [strong]]` trains a teacher and some fifteen students of 30,000 parameters
-on a corpus made here, and prints one JSON object a row: by dose and key, p of the plain test and of the contrasts,
-held-out loss beside a clean twin's, what removal costs. About ten minutes of one core at scale 1.
+`python -m tests.bench.radioactivity [SCALE [usual|strong|small|small_strong]]` trains a teacher and some fifteen
+students of 30,000 parameters on a corpus made here, and prints one JSON object a row: by dose and key, p of the plain
+test and of the contrasts, held-out loss beside a clean twin's, what removal costs. About ten minutes of one core at
+scale 1.
 """
 
 from __future__ import annotations
@@ -301,6 +302,61 @@ def rows(study: Study) -> Iterator[dict[str, Any]]:
         yield {"bench": "removal", "how": name, "dose": 1.0} | told
 
 
+def small_doses(study: Study, controls: int = 3) -> Iterator[dict[str, Any]]:
+    """Small doses, keys that no choice was made on: references that know nothing, and those that know what was served.
+
+    A provider knows which answers it served to an account. `supervised` references are students that learnt these very
+    answers, the marked ones as they would have been without the mark: what a student takes from the text it happened to
+    see cancels. No weight looks at a key, so this costs no validity.
+    """
+    bench = Bench(study)
+    others = [write(bench.teacher, bench.prompts, seed=200 + at) for at in range(controls)]
+    kinds = {
+        "unsupervised": [bench.student(text, seed=300 + at) for at, text in enumerate(others)],
+        "supervised": [bench.student(bench.clean_text, seed=400 + at) for at in range(controls)],
+    }
+    told = {
+        kind: (
+            Texts.of([text for one in models for text in write(one, bench.prompts, seed=500)]),
+            np.mean([expectations(one, bench.held_out) for one in models], axis=0),
+        )
+        for kind, models in kinds.items()
+    }
+    for number in study.keys:
+        key = bench.key(number)
+        marked = bench.marked(key, 100 + number)
+        for dose in study.doses:
+            student = bench.student(mixed(bench, marked, dose, number), seed=10 + number)
+            row = {
+                "bench": "small_dose",
+                "gamma": study.gamma,
+                "delta": study.delta,
+                "dose": dose,
+                "key": number,
+            }
+            for kind, (reference, expected) in told.items():
+                row |= _contrasts(bench, student, key, kind, reference, expected)
+            yield row
+
+
+def _contrasts(
+    bench: Bench, student: Any, key: MarkKey, kind: str, reference: Texts, expected: npt.NDArray[np.float32]
+) -> dict[str, Any]:
+    scheme = bench.study.scheme
+    said = Texts.of(write(student, bench.asked, seed=99))
+    reading = Reading(Texts.of(bench.held_out), expectations(student, bench.held_out), expected)
+    weighted = {
+        "closed": closed_contrast(scheme, said, reference),
+        "open": open_contrast(scheme, [reading], fresh=False),
+    }
+    row: dict[str, Any] = {"tokens": len(said.token_ids)}
+    for mode, one in weighted.items():
+        found = radioactivity(scheme, key, one, subject="student", mode=mode, decoys=199)
+        assert isinstance(found, Radioactivity)
+        row[f"{kind}_{mode}_log10_p"] = round(found.tail.log10_p, 2)
+    return row
+
+
 def _mark_row(bench: Bench, marked: Words, clean_loss: float) -> dict[str, Any]:
     """What the mark costs the teacher: how likely its own text is to the teacher without the mark."""
     surprises = []
@@ -345,10 +401,16 @@ def _innocent_p(bench: Bench, weighted: Weighted, mode: str, number: int) -> flo
     return found.p_value
 
 
+STUDIES = {
+    "usual": (rows, Study()),
+    "strong": (rows, Study(gamma=0.1, delta=4.0, keys=(7,))),
+    "small": (small_doses, Study(keys=(21, 22, 23, 24), doses=(0.01,))),
+    "small_strong": (small_doses, Study(gamma=0.1, delta=4.0, keys=(25, 26, 27, 28), doses=(0.01,))),
+}
+
 if __name__ == "__main__":
     scale = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
-    strong = len(sys.argv) > 2 and sys.argv[2] == "strong"
-    full = Study(gamma=0.1, delta=4.0, keys=(7,)) if strong else Study()
+    run, full = STUDIES[sys.argv[2] if len(sys.argv) > 2 else "usual"]
     sized = replace(
         full,
         documents=max(64, int(full.documents * scale)),
@@ -356,5 +418,5 @@ if __name__ == "__main__":
         answers=max(16, int(full.answers * scale)),
         keys=full.keys if scale >= 0.5 else full.keys[:1],
     )
-    for row in rows(sized):
+    for row in run(sized):
         print(json.dumps(row), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from kdguard.cli.canary.ask import ask
+from kdguard.cli.canary.classifiers import sinusoid_app, triggers_app
 from kdguard.cli.canary.plan import plan
 from kdguard.cli.canary.verify import verify
 
@@ -13,6 +14,8 @@ app = typer.Typer(
 )
 for command in (plan, ask, verify):
     app.command(command.__name__)(command)
+app.add_typer(triggers_app, name="triggers")
+app.add_typer(sinusoid_app, name="sinusoid")
 
 
 @app.callback()
