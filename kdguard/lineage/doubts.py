@@ -18,6 +18,7 @@ from kdguard.lineage.verdict import Lineage, LineageVerdict
 MOST_DOUBTFUL = 0.5
 """Share of answers from which on a verdict would rest on something else than how the suspect answers."""
 _COMMON_WORDS = 100
+_PROMPTS_FOR_WORDS = 100
 _FOREIGN = 1 / 3
 _ECHO_LENGTH = 1.2
 _WORD = re.compile(r"\w+")
@@ -41,14 +42,16 @@ def doubts(responses: Responses, frame: pd.DataFrame, suspects: Sequence[str]) -
     model = frame["model"].astype(str)
     found = {}
     for suspect in suspects:
-        given = frame[(model == suspect) & frame["response"].notna()]
-        given = given[given["response"].astype(str).str.strip() != ""]
+        given = frame[model == suspect]
+        given = given[given["response"].notna() & (given["response"].astype(str).str.strip() != "")]
         if given.empty:
             continue  # too few answers is said elsewhere
         checks = (
             _echoes(given),
             _refusals(given),
-            _cut_off(given, frame[model != suspect]),
+            _cut_off(
+                given, frame.loc[model != suspect, "finish_reason"] if "finish_reason" in frame else None
+            ),
             _foreign(responses.place(suspect), usual),
         )
         if told := next((one for one in checks if one is not None), None):
@@ -57,8 +60,12 @@ def doubts(responses: Responses, frame: pd.DataFrame, suspects: Sequence[str]) -
 
 
 def commonness(responses: Responses) -> npt.NDArray[np.float64]:
-    """Share of each model's words that are among the hundred commonest of the table, shape (M,); NaN = no words."""
-    words = hash_words(responses.texts)
+    """Share of each model's words that are among the hundred commonest of the table, shape (M,); NaN = no words.
+
+    The first hundred prompts are enough to tell one language from another.
+    """
+    some = responses.first(_PROMPTS_FOR_WORDS)
+    words = hash_words(some.texts)
     codes, inverse, count = np.unique(words.words, return_inverse=True, return_counts=True)
     common = np.zeros(len(codes), np.bool_)
     common[np.argsort(-count, kind="stable")[:_COMMON_WORDS]] = True
@@ -110,14 +117,13 @@ def _refusals(given: pd.DataFrame) -> str | None:
     return f"{share:.0%} of its answers are refusals: a policy is compared, not a way of answering"
 
 
-def _cut_off(given: pd.DataFrame, others: pd.DataFrame) -> str | None:
-    if "finish_reason" in given:
+def _cut_off(given: pd.DataFrame, others: pd.Series[str] | None) -> str | None:
+    if others is not None:
         share = float((given["finish_reason"] == "length").mean())
-        alike = "finish_reason" in others and float((others["finish_reason"] == "length").mean()) > share / 2
-        if share > MOST_DOUBTFUL and not alike:
+        if share > MOST_DOUBTFUL and float((others == "length").mean()) < share / 2:
             return (
-                f"{share:.0%} of its answers were cut off at the limit of tokens, the others' were not: ask all "
-                "with the same limit"
+                f"{share:.0%} of its answers were cut off at the limit of tokens, the others' were not as far as is "
+                "told: ask all with the same limit"
             )
     lengths = Counter(len(text) for text in given["response"])
     length, same = max(lengths.items(), key=lambda one: (one[1], one[0]))

@@ -28,15 +28,15 @@ class Examined:
         verdicts: At the stop.
         asked: Prompts asked for the verdict.
         drift: What asking some of them again showed; None = not asked again.
+        doubt: What speaks against its answers; None = nothing.
         answers: Its answers, with `model`.
-        frame: Answers of everybody, as the verdicts rest on them.
     """
 
     verdicts: tuple[LineageVerdict, ...]
     asked: int
     drift: Drift | None
+    doubt: str | None
     answers: pd.DataFrame
-    frame: pd.DataFrame
 
 
 def shared_probes(drawn: Sequence[Probe], frame: pd.DataFrame) -> tuple[Probe, ...]:
@@ -111,7 +111,7 @@ def examine_live(
     reason = found.reason if found is not None and found.changed else told
     if reason is not None:
         verdicts = tuple(withheld(one, reason) for one in verdicts)
-    return Examined(verdicts, reached, found, answers, together)
+    return Examined(verdicts, reached, found, told, answers)
 
 
 def _answered(probes: Sequence[Probe], answers: pd.DataFrame) -> int:

@@ -7,7 +7,6 @@ answers were copied, looked up, or corrected from it, or that the prompt leaves 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,15 +88,17 @@ def overlaps(
     known = ~np.isnan(own)
     if not known.any():
         return None
-    others = [float(np.nanmean(column)) for column in containment[:, controls].T if (~np.isnan(column)).any()]
+    told = ~np.isnan(containment[:, controls])
+    total = np.where(told, containment[:, controls], 0.0).sum(axis=0)
+    others = (total / np.maximum(told.sum(axis=0), 1))[told.any(axis=0)]
     share = float(own[known].mean())
     highest = [at for at in np.argsort(-np.where(known, own, -1.0), kind="stable")[:3] if own[at] > 0]
     return Overlap(
         share=share,
         nearly_verbatim=int((own[known] > NEARLY_VERBATIM).sum()),
         prompts=int(known.sum()),
-        largest_control=max(others, default=None),
-        controls_as_high=sum(other >= share for other in others),
+        largest_control=float(others.max()) if len(others) else None,
+        controls_as_high=int((others >= share).sum()),
         examples=tuple(responses.prompts[at] for at in highest),
     )
 
@@ -167,21 +168,3 @@ def summary(overlap: Overlap, family: str) -> str:
     if overlap.largest_control is not None:
         told += f"; the controls reach {overlap.largest_control:.1%}"
     return told
-
-
-def examples_of(
-    responses: Responses, families: Families, family: int, suspect: int, prompts: Sequence[str]
-) -> list[tuple[str, str, str, str]]:
-    """Prompt id, teacher, and the two answers, for prompts to be shown side by side."""
-    models = len(responses.models)
-    members = np.flatnonzero(families.of_model == family)
-    shown = []
-    for name in prompts:
-        row = responses.prompts.index(name) * models
-        own = responses.texts[row + suspect].as_py() or ""
-        given = [
-            (responses.models[member], responses.texts[row + int(member)].as_py() or "") for member in members
-        ]
-        teacher, answer = max(given, key=lambda one: len(longest_shared(own, one[1])))
-        shown.append((name, teacher, own, answer))
-    return shown

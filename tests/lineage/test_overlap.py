@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from kdguard.lineage import place_families, responses_of
-from kdguard.lineage.overlap import containments, examples_of, longest_shared, overlaps, summary
+from kdguard.lineage.overlap import containments, longest_shared, overlaps, summary
+from kdguard.lineage.record import alike
 from tests.lineage.made import families, table
 
 
@@ -38,9 +39,9 @@ def test_a_copy_is_seen_and_shown(frame: pd.DataFrame) -> None:
     assert own.controls_as_high == 0
     assert own.is_unusual
     assert "10 of 20 answers are nearly verbatim" in summary(own, "a")
-    (_, teacher, answer, theirs), *_ = examples_of(responses, found, 0, student, own.examples)
-    assert teacher == "teacher-a"
-    assert len(longest_shared(answer, theirs).split()) == 30
+    (shown,) = alike(responses, found, [("student", "a")], {}).values()
+    assert {one["teacher"] for one in shown} == {"teacher-a"}
+    assert max(len(one["shared"].split()) for one in shown) == 30
     other = overlaps(shares[:, :, 0], responses, responses.place("innocent"), controls)
     assert other is not None
     assert other.share == 0

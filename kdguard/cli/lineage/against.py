@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +13,7 @@ from kdguard.cli.lineage.ask import RESPONSES_FILE
 from kdguard.detectors.fingerprint import default_tests
 from kdguard.errors import LineageError
 from kdguard.lineage import Claim, Controls, Families, Family, LineageVerdict, Responses
+from kdguard.lineage.beside import Overlaps, with_overlap
 from kdguard.lineage.controls import DEFAULT_KINDS
 from kdguard.lineage.doubts import doubts, withheld
 from kdguard.lineage.drift import Drift
@@ -30,6 +31,9 @@ class Found:
         families: Families that have answers.
         controls: Controls of each family.
         drift: Of a live suspect, if some prompts were asked again.
+        doubts: What speaks against a suspect's answers.
+        overlaps: What stands in teachers' answers word for word.
+        manner: How a live suspect was asked.
     """
 
     verdicts: tuple[LineageVerdict, ...]
@@ -37,6 +41,14 @@ class Found:
     families: Families
     controls: Controls
     drift: Drift | None = None
+    doubts: Mapping[str, str] = field(default_factory=dict)
+    overlaps: Overlaps = field(default_factory=dict)
+    manner: str | None = None
+
+    def with_overlap(self) -> Found:
+        """With what was copied word for word beside every verdict."""
+        verdicts, overlaps = with_overlap(self.verdicts, self.responses, self.families)
+        return replace(self, verdicts=verdicts, overlaps=overlaps)
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,7 @@ class Against:
         verdicts = tuple(
             withheld(one, told[one.suspect]) if one.suspect in told else one for one in found.verdicts
         )
-        return replace(found, verdicts=verdicts)
+        return replace(found, verdicts=verdicts, doubts=told)
 
     def judged(self, table: Responses, suspects: Sequence[str], asked: int | None = None) -> Found:
         """Verdicts on a table, of which suspects were asked so many prompts."""

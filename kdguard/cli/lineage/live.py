@@ -55,4 +55,11 @@ def examine_endpoint(
         write_answers(done.answers, name, out)
         if asking.stopped_by is None:
             writer.seal(spent=asking.spent.record(), permission=suspect.permission.record())
-    return replace(found[-1], verdicts=done.verdicts, drift=done.drift)
+    told = f"at most {manner.max_tokens} tokens, temperature {manner.temperature:g}"
+    return replace(
+        found[-1],
+        verdicts=done.verdicts,
+        drift=done.drift,
+        doubts={} if done.doubt is None else {name: done.doubt},
+        manner=told if manner.system is None else f"{told} and a system prompt",
+    )

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from kdguard.cli.lineage.ask import RESPONSES_FILE
 from kdguard.cli.lineage.options import (
     Concurrency,
     KeyVariable,
@@ -82,6 +83,9 @@ def examine(
     requests_per_minute: RequestsPerMinute = None,
     concurrency: Concurrency = 8,
     token_budget: TokenBudget = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a page to read, FILE.html.", dir_okay=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a suspect and family.")] = False,
 ) -> None:
     """Test suspects against teacher families: stored answers, or a live suspect that is asked now.
@@ -90,6 +94,7 @@ def examine(
     """
     from kdguard.cli.lineage.against import against
     from kdguard.cli.lineage.live import examine_endpoint
+    from kdguard.cli.lineage.report import write_report
     from kdguard.lineage import Claim
     from kdguard.lineage.asking import Manner
 
@@ -120,7 +125,13 @@ def examine(
                 again=again,
                 token_budget=token_budget,
             )
+    found = found.with_overlap()
     tell(found, as_json)
+    if report is not None:
+        tables = [
+            path / RESPONSES_FILE if path.is_dir() else path for path in (*responses, *([out] if out else []))
+        ]
+        write_report(report, found, compared, [*tables, families, *([controls] if controls else [])])
     raise typer.Exit(int(any(verdict.verdict.value == "supported" for verdict in found.verdicts)))
 
 
