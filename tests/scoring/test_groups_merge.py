@@ -80,6 +80,27 @@ def test_owners_change_sides_to_where_most_of_their_ties_are() -> None:
     assert not len(second)
 
 
+def left_over(ties: int) -> tuple[list[int], list[int]]:
+    """A large group, and a small one of three left over from it, each with so many weak ties to it."""
+    large = [(a, b, 7.0) for a in range(12) for b in range(a + 1, 12)]
+    small = [(12, 13, 5.0), (13, 14, 5.0), (12, 14, 5.0), (14, 15, 5.0), (13, 15, 5.0)]
+    across = [(a, b, 5.0) for a in range(ties) for b in (12, 13, 14)]
+    return tuple(
+        group.tolist()
+        for group in grown(tied([*large, *small, *across]), [np.arange(12), np.arange(12, 16)], 16)
+    )
+
+
+def test_who_is_left_over_goes_back_to_the_larger_group_and_its_hanger_on_stays_behind() -> None:
+    first, second = left_over(4)
+    assert first == list(range(15))
+    assert second == [15]
+
+
+def test_two_groups_with_a_few_ties_between_them_stay_two() -> None:
+    assert left_over(2) == (list(range(12)), [12, 13, 14, 15])
+
+
 def test_growing_nothing_gives_nothing() -> None:
     assert grown(tied([(0, 1, 9.0)]), [], 2) == ()
 

@@ -130,6 +130,10 @@ def grown(graph: Graph, groups: Sequence[Ints], owners: int) -> tuple[Ints, ...]
     tie or two by chance (the threshold lets it have a tenth of one), and weak ones: hence two at least, and a share of
     the weight that half of the members have.
 
+    What is left over of a campaign makes small groups of its own, which honest owners then hang on to; there two ties
+    are no chance any more. So an owner who is already in a group leaves it for a larger one that holds more of its
+    ties and of their weight, however little that is beside the larger one's own members.
+
     Args:
         graph: Ties between owners.
         groups: Disjoint groups, rows of `Habits`.
@@ -140,21 +144,28 @@ def grown(graph: Graph, groups: Sequence[Ints], owners: int) -> tuple[Ints, ...]
     label = np.full(owners, -1)
     for at, group in enumerate(groups):
         label[group] = at
-    near = np.concatenate([label[graph.pairs.target], label[graph.pairs.source]])
-    who = np.concatenate([graph.pairs.source, graph.pairs.target])
-    tied, shape = near >= 0, (owners, len(groups))
-    weight = csr_array((np.tile(graph.excess, 2)[tied], (who[tied], near[tied])), shape)
-    ties = csr_array((np.ones(int(tied.sum())), (who[tied], near[tied])), shape)
+    weight, ties = _held_by(graph, label, len(groups))
     inside = np.flatnonzero(label >= 0)
-    own = np.zeros(owners)
-    own[inside] = weight[inside, label[inside]]
+    own, own_ties = np.zeros(owners), np.zeros(owners)
+    own[inside], own_ties[inside] = weight[inside, label[inside]], ties[inside, label[inside]]
     usual = np.array([np.median(own[group]) for group in groups])
     most, best = weight.max(axis=1).toarray().ravel(), weight.argmax(axis=1).ravel()
-    joins = (
-        (most > own) & (most >= JOINING_SHARE * usual[best]) & (ties[np.arange(owners), best] >= FEWEST_TIES)
-    )
-    label = np.where(joins, best, label)
+    many = ties[np.arange(owners), best]
+    size = np.array([len(group) for group in groups])
+    like_a_member = most >= JOINING_SHARE * usual[best]
+    left_over = (label >= 0) & (size[label] < size[best]) & (many > own_ties)
+    label = np.where((most > own) & (many >= FEWEST_TIES) & (like_a_member | left_over), best, label)
     return tuple(np.flatnonzero(label == at) for at in range(len(groups)))
+
+
+def _held_by(graph: Graph, label: Ints, groups: int) -> tuple[csr_array, csr_array]:
+    """Weight and number of each owner's ties to each group, shape (o, g)."""
+    near = np.concatenate([label[graph.pairs.target], label[graph.pairs.source]])
+    who = np.concatenate([graph.pairs.source, graph.pairs.target])
+    tied, shape = near >= 0, (len(label), groups)
+    place = (who[tied], near[tied])
+    weight = csr_array((np.tile(graph.excess, 2)[tied], place), shape)
+    return weight, csr_array((np.ones(len(place[0])), place), shape)
 
 
 def _densest(network: nx.Graph) -> list[int]:

@@ -35,9 +35,8 @@ class Pairs:
         """Put pairs in order, each once, none with itself."""
         low, high = np.minimum(source, target).astype(np.int64), np.maximum(source, target).astype(np.int64)
         keep = low < high
-        codes = np.sort(
-            low[keep] * owners + high[keep]
-        )  # np.unique hashes first, which costs ten times as much here
+        codes = np.sort(low[keep] * owners + high[keep])
+        # What np.unique does, which hashes first: ten times the work on so many different numbers.
         codes = codes[np.concatenate(([True], codes[1:] != codes[:-1]))[: len(codes)]]
         return cls(codes // max(owners, 1), codes % max(owners, 1))
 
