@@ -120,30 +120,18 @@ def learn_baseline(
         BaselineError: There are too few owners for any claim.
     """
     facts = accounts_seen(exchanges, accounts, exclude)
-    teaching, calibration = split_owners(facts, seed, teachers)
-    prompting = teaching & (mix(facts.owner ^ np.uint64(seed)) % np.uint64(2) != 0)
-    prompts = sample_prompts(exchanges, facts.account_id[prompting], seed)
+    split = _Split.of(facts, seed, teachers)
+    prompts = sample_prompts(exchanges, facts.account_id[split.prompting], seed)
     if not prompts:
         raise BaselineError(
             "a baseline needs prompts of honest accounts, and this log has none that can be used; "
             "run `kdguard inspect` on it"
         )
     suite = suite.fit_prompts(prompts, seed=seed)
-    ranked_owners = np.isin(facts.owner, facts.owner[calibration])
     with Spill() as taught, Spill() as ranked, Spill() as colleagues:
-        wanted = pa.array(facts.account_id[teaching | ranked_owners], pa.string())
-        for batch in exchanges:
-            signals = suite.encoder.encode(batch.filter(pc.is_in(batch.column("account_id"), wanted)))
-            subject = signals.column("subject").to_numpy()
-            teaches, ranks = (
-                np.isin(subject, facts.subject[teaching]),
-                np.isin(subject, facts.subject[calibration]),
-            )
-            taught.write(signals.filter(pa.array(teaches)))
-            ranked.write(signals.filter(pa.array(ranks)))
-            colleagues.write(signals.filter(pa.array(~teaches & ~ranks)))
-        suite = suite.fit_rows(_teaching_rows(taught, facts.subject[teaching & ~prompting]))
-        reference = _without(fold(taught, suite.detectors, workers), facts.subject[prompting])
+        _encode(exchanges, suite, facts, split, taught, ranked, colleagues)
+        suite = suite.fit_rows(_teaching_rows(taught, facts.subject[split.teaching & ~split.prompting]))
+        reference = _without(fold(taught, suite.detectors, workers), facts.subject[split.prompting])
         references = fold(ranked, suite.detectors, workers)
         baseline = calibrate(suite, facts, reference, references)
         if not suite.ties:
@@ -153,14 +141,59 @@ def learn_baseline(
             suite,
             baseline.kinds[POOLED],
             facts,
-            teaching,
-            ranked_owners,
+            split.teaching,
+            split.ranked_owners,
             [taught.folder],
             [ranked.folder, colleagues.folder],
-            prompted=prompting,
+            prompted=split.prompting,
             seed=seed,
         )
     return replace(baseline, groups=groups)
+
+
+@dataclass(frozen=True, slots=True)
+class _Split:
+    """What each account is for, masks over accounts, shape (m,).
+
+    Attributes:
+        teaching: It teaches; no owner teaches and calibrates.
+        prompting: Of those, half of the owners, whose prompts teach the request classifier.
+        calibration: Others are ranked among it; one account an owner.
+        ranked_owners: All accounts of those owners.
+    """
+
+    teaching: npt.NDArray[np.bool_]
+    prompting: npt.NDArray[np.bool_]
+    calibration: npt.NDArray[np.bool_]
+    ranked_owners: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, facts: Facts, seed: int, teachers: Collection[str] | None) -> _Split:
+        """Split owners once, by keyed hash."""
+        teaching, calibration = split_owners(facts, seed, teachers)
+        prompting = teaching & (mix(facts.owner ^ np.uint64(seed)) % np.uint64(2) != 0)
+        return cls(teaching, prompting, calibration, np.isin(facts.owner, facts.owner[calibration]))
+
+
+def _encode(
+    exchanges: Iterable[pa.RecordBatch],
+    suite: Suite,
+    facts: Facts,
+    split: _Split,
+    taught: Spill,
+    ranked: Spill,
+    colleagues: Spill,
+) -> None:
+    """Write signals of teaching accounts, of calibration accounts, and of the latter's owners' other accounts."""
+    wanted = pa.array(facts.account_id[split.teaching | split.ranked_owners], pa.string())
+    for batch in exchanges:
+        signals = suite.encoder.encode(batch.filter(pc.is_in(batch.column("account_id"), wanted)))
+        subject = signals.column("subject").to_numpy()
+        teaches = np.isin(subject, facts.subject[split.teaching])
+        ranks = np.isin(subject, facts.subject[split.calibration])
+        taught.write(signals.filter(pa.array(teaches)))
+        ranked.write(signals.filter(pa.array(ranks)))
+        colleagues.write(signals.filter(pa.array(~teaches & ~ranks)))
 
 
 def split_owners(
