@@ -10,6 +10,7 @@ BENCHES = {
     "fleets": "tests.bench.fleets",
     "storage": "tests.bench.storage",
     "distillation": "tests.bench.distillation.__main__",
+    "lineage": "tests.bench.lineage",
 }
 
 if __name__ == "__main__":
