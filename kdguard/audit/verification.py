@@ -99,6 +99,18 @@ def verify_bundle(
     )
 
 
+def case_of(bundle: bytes) -> Case:
+    """The case that a bundle is about; its signature holds, nothing else of it was verified.
+
+    Raises:
+        RefusedError: The bundle is damaged or not signed by the key it names.
+    """
+    try:
+        return case_from_json(_open(bundle)[1]["case"])
+    except (KeyError, TypeError, InputError) as error:
+        raise RefusedError(f"the bundle has no case that can be read: {error}") from error
+
+
 def _open(bundle: bytes) -> tuple[bytes, Any]:
     sealed = parse(bundle)
     if set(sealed) != {"envelope", "public"}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ def _course(ranked: Ranked) -> dict[str, Any]:
 def alike(
     responses: Responses, families: Families, pairs: Sequence[tuple[str, str]], prompts: Mapping[str, str]
 ) -> dict[tuple[str, str], list[dict[str, str]]]:
-    """Answers in which suspect and family have most pairs of words in common beyond what other families have, side by side.
+    """Answers side by side in which suspect and family have most pairs of words in common beyond the other families.
 
     Args:
         responses: Answers of all models.
@@ -138,7 +139,7 @@ def _text(responses: Responses, prompt: int, model: int) -> str:
 
 def _pairs_of_words(text: str) -> set[tuple[str, str]]:
     words = _WORD.findall(text.lower())
-    return set(zip(words, words[1:], strict=False))
+    return set(pairwise(words))
 
 
 def _jaccard(left: set[tuple[str, str]], right: set[tuple[str, str]]) -> float:

@@ -73,8 +73,8 @@ class Against:
     seed: int
     budget: int | None
 
-    def stored(self, suspects: Sequence[str]) -> Found:
-        """Verdicts on suspects of the table.
+    def stored(self, suspects: Sequence[str], asked: int | None = None) -> Found:
+        """Verdicts on suspects of the table, who were asked so many prompts; None = all.
 
         Raises:
             LineageError: No suspect is named, or one has no answers.
@@ -84,7 +84,7 @@ class Against:
         table = lineage.responses_of(self.frame, seed=self.seed)
         if self.budget is not None:
             table = table.first(self.budget)
-        found = self.judged(table, suspects)
+        found = self.judged(table, suspects, asked)
         told = doubts(table, self.frame, suspects)
         verdicts = tuple(
             withheld(one, told[one.suspect]) if one.suspect in told else one for one in found.verdicts

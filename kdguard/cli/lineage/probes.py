@@ -15,6 +15,13 @@ def probes(
     probes_file: ProbesFile = None,
     seed: Seed = 0,
     count: Annotated[int | None, typer.Option(min=1, help="Prompts to draw; all by default.")] = None,
+    family: Annotated[
+        list[str] | None,
+        typer.Option(help="Family to be named beforehand, committed to as well; repeatable."),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Level of a claim, committed to as well.")
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the prompts drawn, JSON lines, in order.", dir_okay=False)
     ] = None,
@@ -28,6 +35,8 @@ def probes(
     """
     chosen = probes_of(probes_file)
     committed = chosen.committed(seed, count)
+    committed |= {"families": sorted(family)} if family else {}
+    committed |= {"alpha": alpha} if alpha is not None else {}
     if out is not None:
         drawn = chosen.drawn(seed, count)
         out.write_bytes(b"".join(orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE) for one in drawn))

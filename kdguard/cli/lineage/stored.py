@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from kdguard.cli.audit.options import Keys
 from kdguard.cli.lineage.ask import RESPONSES_FILE
 from kdguard.cli.lineage.options import (
     Concurrency,
@@ -86,6 +87,17 @@ def examine(
     report: Annotated[
         Path | None, typer.Option(help="Write a page to read, FILE.html.", dir_okay=False)
     ] = None,
+    case: Annotated[
+        Path | None, typer.Option(help="Write a case of one suspect for 'audit sign'.", dir_okay=False)
+    ] = None,
+    committed: Annotated[
+        Path | None,
+        typer.Option(
+            help="What 'probes' printed and 'audit commit' took, beforehand.", exists=True, dir_okay=False
+        ),
+    ] = None,
+    epoch: Annotated[str | None, typer.Option(help="Epoch of the commitment.")] = None,
+    keys: Keys = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a suspect and family.")] = False,
 ) -> None:
     """Test suspects against teacher families: stored answers, or a live suspect that is asked now.
@@ -93,6 +105,7 @@ def examine(
     Exit status: 0 nothing supported, 1 a lineage is supported, 2 bad usage or input.
     """
     from kdguard.cli.lineage.against import against
+    from kdguard.cli.lineage.case import write_lineage_case
     from kdguard.cli.lineage.live import examine_endpoint
     from kdguard.cli.lineage.report import write_report
     from kdguard.lineage import Claim
@@ -127,11 +140,14 @@ def examine(
             )
     found = found.with_overlap()
     tell(found, as_json)
+    tables = [
+        path / RESPONSES_FILE if path.is_dir() else path for path in (*responses, *([out] if out else []))
+    ]
+    files = [*tables, families, *([controls] if controls else [])]
     if report is not None:
-        tables = [
-            path / RESPONSES_FILE if path.is_dir() else path for path in (*responses, *([out] if out else []))
-        ]
-        write_report(report, found, compared, [*tables, families, *([controls] if controls else [])])
+        write_report(report, found, compared, files)
+    if case is not None:
+        write_lineage_case(case, found, compared, files, committed=committed, epoch=epoch, keys=keys)
     raise typer.Exit(int(any(verdict.verdict.value == "supported" for verdict in found.verdicts)))
 
 

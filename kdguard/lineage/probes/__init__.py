@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kdguard.errors import LineageError
-from kdguard.lineage.order import place_in_order
+from kdguard.lineage.order import order_digest, place_in_order
 from kdguard.lineage.tables import read_frame
 
 SHIPPED_VERSION = 1
@@ -81,6 +81,7 @@ class ProbeSet:
             "seed": seed,
             "queries": len(drawn),
             "draw_digest": _digest(drawn),
+            "order_digest": order_digest([one.prompt_id for one in drawn]),
         }
 
 
