@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import multiprocessing
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +53,8 @@ def run_tests(
     suspects: Sequence[str],
     tests: Sequence[Affinity],
     claim: Claim = Claim(),
+    *,
+    workers: int = 1,
 ) -> tuple[LineageVerdict, ...]:
     """Test every suspect against every family asked for.
 
@@ -61,6 +65,7 @@ def run_tests(
         suspects: Models to test.
         tests: At least one; for each family one of them drives the verdict, see `Affinity.for_much_imitated`.
         claim: What is asked.
+        workers: Processes; a test is one piece of work. The verdicts are the same whatever it is.
 
     Returns:
         One verdict a suspect and family, suspects in the given order, families in the file's.
@@ -70,7 +75,10 @@ def run_tests(
     """
     columns = np.array([responses.place(name) for name in suspects], np.int64)
     wanted = _wanted(families, claim.named)
-    tested = _tested(tests, responses, families, controls, columns, claim.alpha)
+    cohort = _Cohort(
+        responses, families, columns, _allowed(responses, families, controls, columns), claim.alpha
+    )
+    tested = _tested(tests, cohort, workers)
     own = families.of_model[columns][:, None] == np.arange(len(families))
     scores = np.stack([tested[family][0].standing.score for family in range(len(families))], axis=1)
     alike = consistent(np.where(own, np.nan, scores), families)
@@ -98,22 +106,30 @@ def _wanted(families: Families, named: Sequence[str]) -> list[int]:
     return [families.names.index(name) for name in named] or list(range(len(families)))
 
 
-def _tested(
-    tests: Sequence[Affinity],
-    responses: Responses,
-    families: Families,
-    controls: Controls,
-    columns: Ints,
-    alpha: float,
-) -> list[list[Tested]]:
+@dataclass(frozen=True, slots=True)
+class _Cohort:
+    """Who is tested, among whom, on which answers."""
+
+    responses: Responses
+    families: Families
+    columns: Ints
+    allowed: Bools
+    alpha: float
+
+
+def _tested(tests: Sequence[Affinity], cohort: _Cohort, workers: int) -> list[list[Tested]]:
     """What every test says of each family, the one that drives its verdict first."""
-    allowed = _allowed(responses, families, controls, columns)
-    found: list[list[Tested]] = [[] for _ in range(len(families))]
-    for test in tests:
-        reads = families.much_imitated if test.for_much_imitated else np.ones(len(families), np.bool_)
-        for family, one in _stands(test, np.flatnonzero(reads), responses, families, columns, allowed, alpha):
-            found[family].append(one)
-    return [_driving_first(each, bool(families.much_imitated[at])) for at, each in enumerate(found)]
+    if workers > 1 and len(tests) > 1:
+        spawned = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(tests)), mp_context=spawned) as pool:
+            stands = list(pool.map(_stands, tests, [cohort] * len(tests)))
+    else:
+        stands = [_stands(test, cohort) for test in tests]
+    much_imitated = cohort.families.much_imitated
+    return [
+        _driving_first([each[family] for each in stands if family in each], bool(much_imitated[family]))
+        for family in range(len(cohort.families))
+    ]
 
 
 def _driving_first(tested: Sequence[Tested], much_imitated: bool) -> list[Tested]:
@@ -122,30 +138,26 @@ def _driving_first(tested: Sequence[Tested], much_imitated: bool) -> list[Tested
     return [driving, *(one for one in tested if one is not driving)]
 
 
-def _stands(
-    test: Affinity,
-    wanted: Ints,
-    responses: Responses,
-    families: Families,
-    columns: Ints,
-    allowed: Bools,
-    alpha: float,
-) -> Iterator[tuple[int, Tested]]:
-    """Where the suspects stand by one test, family by family."""
+def _stands(test: Affinity, cohort: _Cohort) -> dict[int, Tested]:
+    """Where the suspects stand by one test, by family."""
+    families, columns = cohort.families, cohort.columns
+    wanted = np.flatnonzero(families.much_imitated | (not test.for_much_imitated))
     means: list[tuple[Floats, Bools]] = []
     bets: dict[int, Bets] = {}
-    for reading in test.readings(responses, families, wanted) if len(wanted) else ():
+    for reading in test.readings(cohort.responses, families, wanted) if len(wanted) else ():
         contrast = reading.affinities if test.contrasted else contrasts(reading.affinities, families)
         means.append((means_at_looks(contrast), reading.ranks))
-        for family in wanted:
-            pool = np.flatnonzero(allowed[family].any(axis=0) & reading.ranks[:, family])
+        for family in map(int, wanted):
+            pool = np.flatnonzero(cohort.allowed[family].any(axis=0) & reading.ranks[:, family])
             if family not in bets and len(pool):
-                bets[family] = bet(contrast[:, :, family], columns, pool, alpha)
-    counts = looks(len(responses.prompts))
+                bets[family] = bet(contrast[:, :, family], columns, pool, cohort.alpha)
+    counts = looks(len(cohort.responses.prompts))
+    found = {}
     for family in map(int, wanted):
         readings = [(mean[:, :, family], ranks[:, family]) for mean, ranks in means]
-        standing = stand_over(readings, counts, columns, allowed[family])
-        yield family, Tested(test, standing, bets.get(family) or no_bets(len(columns)))
+        standing = stand_over(readings, counts, columns, cohort.allowed[family])
+        found[family] = Tested(test, standing, bets.get(family) or no_bets(len(columns)))
+    return found
 
 
 def _allowed(responses: Responses, families: Families, controls: Controls, columns: Ints) -> Bools:
