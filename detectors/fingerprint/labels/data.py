@@ -87,17 +87,25 @@ def read_labelled(path: Path) -> Labelled:
     Raises:
         LineageError: It cannot be read, has no column `label`, or a feature that is no number.
     """
-    try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{path}: must be CSV or Parquet with a header, got: {error}") from error
+    frame = _read(path)
     if LABEL not in frame.columns:
         raise LineageError(
             f"{path}: must have a column 'label'; it has {', '.join(map(str, frame.columns[:8]))}"
         )
     taught = frame[TAUGHT].astype(bool).to_numpy() if TAUGHT in frame.columns else None
+    return labelled(_features(frame, path), list(frame[LABEL]), taught, name=str(path))
+
+
+def _features(frame: pd.DataFrame, path: Path) -> Floats:
     features = frame.drop(columns=[LABEL, TAUGHT], errors="ignore")
     wrong = [str(name) for name in features.columns if not pd.api.types.is_numeric_dtype(features[name])]
     if wrong or features.empty:
         raise LineageError(f"{path}: features must be columns of numbers; {wrong[:3] or 'there is none'}")
-    return labelled(features.to_numpy(np.float64), list(frame[LABEL]), taught, name=str(path))
+    return features.to_numpy(np.float64)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise LineageError(f"{path}: must be CSV or Parquet with a header, got: {error}") from error

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.detectors.fingerprint.labels.data import Labelled
-from kdguard.detectors.fingerprint.labels.queries import KIND_NAMES, REAL, candidates
+from kdguard.detectors.fingerprint.labels.queries import KIND_NAMES, REAL, SERVED, candidates
 from kdguard.detectors.fingerprint.labels.training import KINDS, Predict, train
 from kdguard.errors import LineageError
 from kdguard.ledger.canonical import canonical, sha256
@@ -21,6 +21,9 @@ from kdguard.ledger.canonical import canonical, sha256
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Say = Callable[[int, int], None]
+
+MOST_CONTROLS = 0.5
+"""Share of the design's controls that may give the teacher's label at a query."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +33,7 @@ class Settings:
     Attributes:
         seed: Public; says which rows, queries and models are drawn.
         queries: Most that a suspect is asked.
-        controls: Models that a suspect is ranked among; 99 support a claim at .01.
+        controls: Models that a suspect is ranked among; 99 support a claim at .01, more bear an outlier.
         design: Controls, and as many proxies of a student, on which queries are chosen.
         asked_share: Share of the rows kept from all training, to make queries of.
         mixed: Candidates that mix two rows.
@@ -39,8 +42,8 @@ class Settings:
 
     seed: int = 0
     queries: int = 100
-    controls: int = 120
-    design: int = 50
+    controls: int = 250
+    design: int = 75
     asked_share: float = 0.3
     mixed: int = 600
     boundary: int = 300
@@ -111,7 +114,12 @@ class Plan:
 
 
 def make_plan(
-    data: Labelled, teacher: Predict, settings: Settings, say: Say = lambda done, total: None
+    data: Labelled,
+    teacher: Predict,
+    settings: Settings,
+    say: Say = lambda done, total: None,
+    *,
+    served: Labelled | None = None,
 ) -> Plan:
     """Draw queries, train controls, and choose the queries that tell students from controls.
 
@@ -120,6 +128,9 @@ def make_plan(
         teacher: The teacher's probabilities, one-hot where it tells labels alone.
         settings: How.
         say: Told models trained and wanted.
+        served: Rows that the teacher labelled for the account behind the suspect, from its log, with their true labels:
+            a student learnt the teacher's mistakes on these by heart, and whoever has the rows from elsewhere learnt
+            the truth. They become candidates, what proxies learn, and part of what controls learn.
 
     Raises:
         LineageError: The teacher answers with another shape.
@@ -132,6 +143,11 @@ def make_plan(
     asked, rest = data.taken(kept), data.taken(np.setdiff1d(np.arange(len(data)), kept))
     checked = _checked(teacher, len(data.names))
     queries, kinds = candidates(asked.rows, checked, settings.mixed, settings.boundary, drawn)
+    learnt = rest.rows
+    if served is not None:
+        learnt, rest = served.rows, _joined(rest, _served(served, data))
+        queries = np.concatenate([queries, learnt])
+        kinds = np.append(kinds, np.full(len(learnt), SERVED))
     said = checked(queries)
     labels = said.argmax(axis=1)
     total, done = settings.controls + 2 * settings.design, 0
@@ -146,7 +162,7 @@ def make_plan(
     everywhere = np.arange(len(queries))
     controls = answers(_controls(rest, settings.design, design_rng), everywhere)
     rates = _rate([one.argmax(axis=1) == labels for one in controls])
-    copies = answers(_proxies(rest, checked, settings.design, design_rng), everywhere)
+    copies = answers(_proxies(learnt, checked, settings.design, design_rng, len(data.names)), everywhere)
     student = _rate([one.argmax(axis=1) == labels for one in copies])
     chosen = _most_telling(student, rates, settings.queries)
     models = list(_controls(rest, settings.controls, control_rng))
@@ -175,15 +191,36 @@ def _controls(data: Labelled, count: int, rng: np.random.Generator) -> Iterator[
         yield train(data.rows[places], data.truth[places], len(data.names), _kind(at), rng)
 
 
-def _proxies(data: Labelled, teacher: Predict, count: int, rng: np.random.Generator) -> Iterator[Predict]:
+def _served(served: Labelled, data: Labelled) -> Labelled:
+    if served.rows.shape[1] != data.rows.shape[1] or not set(served.names) <= set(data.names):
+        raise LineageError(
+            f"served rows must have the {data.rows.shape[1]} features and the labels of the data, got "
+            f"{served.rows.shape[1]} and {', '.join(served.names[:8])}"
+        )
+    return served
+
+
+def _joined(data: Labelled, served: Labelled) -> Labelled:
+    places = np.array([data.names.index(name) for name in served.names], np.int64)
+    return Labelled(
+        np.concatenate([data.rows, served.rows]),
+        np.append(data.truth, places[served.truth]),
+        data.names,
+        np.append(data.taught, np.zeros(len(served), np.bool_)),
+    )
+
+
+def _proxies(
+    learnt: Floats, teacher: Predict, count: int, rng: np.random.Generator, classes: int
+) -> Iterator[Predict]:
     """Models of the teacher's labels, every other one on mixtures of rows as well."""
     for at in range(count):
-        rows = data.rows[_some(len(data), rng)]
+        rows = learnt[_some(len(learnt), rng)]
         if at // len(KINDS) % 2:
             one, other = rng.integers(len(rows), size=(2, 3 * len(rows)))
             share = rng.uniform(0.2, 0.8, (len(one), 1))
             rows = np.concatenate([rows, share * rows[one] + (1 - share) * rows[other]])
-        yield train(rows, teacher(rows).argmax(axis=1), len(data.names), _kind(at), rng)
+        yield train(rows, teacher(rows).argmax(axis=1), classes, _kind(at), rng)
 
 
 def _kind(at: int) -> str:
@@ -201,9 +238,14 @@ def _rate(agreements: list[npt.NDArray[np.bool_]]) -> Floats:
 
 
 def _most_telling(student: Floats, control: Floats, count: int) -> Ints:
-    """Places of the queries where students and controls differ most, by Kullback-Leibler divergence."""
+    """Places of the queries where students and controls differ most, by Kullback-Leibler divergence.
+
+    Only those where most controls contradict the teacher: elsewhere whoever is skilled agrees with it, and a skilled
+    independent would pass for a student.
+    """
     gain = student * np.log(student / control) + (1 - student) * np.log((1 - student) / (1 - control))
-    return np.sort(np.argsort(-gain, kind="stable")[:count])
+    ranked = np.where(control <= MOST_CONTROLS, gain, gain - 1e6)
+    return np.sort(np.argsort(-ranked, kind="stable")[:count])
 
 
 def _checked(teacher: Predict, classes: int) -> Predict:

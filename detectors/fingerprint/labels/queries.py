@@ -12,8 +12,8 @@ from kdguard.detectors.fingerprint.labels.training import Predict
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-REAL, MIXED, BOUNDARY = 0, 1, 2
-KIND_NAMES: Final = ("real", "mixed", "boundary")
+REAL, MIXED, BOUNDARY, SERVED = 0, 1, 2, 3
+KIND_NAMES: Final = ("real", "mixed", "boundary", "served")
 _HALVINGS: Final = 6
 
 

@@ -64,7 +64,7 @@ def examine(
         return nothing_said(
             suspect, family, "the same label whatever is asked: a constant tells nothing", queries=count
         )
-    others = _others(plan, said, known)
+    others = others_of(plan, said, known)
     place = place_of(_agreement(plan, said, others, known))
     evidence = [evidence_of(place, AGREEMENT, suspect, family, count)]
     if answered.tells_probabilities:
@@ -74,7 +74,7 @@ def examine(
     return verdict_of(suspect, family, place, evidence, queries=count, alpha=alpha)
 
 
-def _others(plan: Plan, said: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+def others_of(plan: Plan, said: Floats, known: npt.NDArray[np.bool_]) -> Floats:
     """Answers of the controls to the queries answered, without the suspect under another name, (m, q, c)."""
     controls = plan.controls[:, known]
     alike = (np.abs(controls - said).max(axis=2) < 1e-9).mean(axis=1)

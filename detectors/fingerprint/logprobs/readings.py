@@ -12,7 +12,7 @@ from kdguard.detectors.fingerprint.logprobs.agreements import LABELS, agreements
 from kdguard.detectors.fingerprint.logprobs.likelihoods import LIKELIHOOD, read_likelihoods
 from kdguard.detectors.fingerprint.logprobs.topk import TOP_K, divergences_of, read_traces
 from kdguard.errors import LineageError
-from kdguard.lineage.controls import listed_controls, read_controls
+from kdguard.lineage.controls import Controls, listed_controls, read_controls
 from kdguard.lineage.families import Families, Family, place_families
 from kdguard.lineage.matched import lean_evenly, lean_of_both, mean_difference
 from kdguard.lineage.numbers import Numbers, Score, examine_numbers, named
@@ -37,6 +37,14 @@ class Readings:
     about: About
     score: Score
 
+    def listed(self, controls: Path, kinds: Sequence[str]) -> Controls:
+        """Controls that a file names.
+
+        Raises:
+            LineageError: A kind of control is not known.
+        """
+        return listed_controls(read_controls(controls), kinds, self.families, named(self.numbers.models))
+
     def examine(
         self, controls: Path, kinds: Sequence[str], suspects: Sequence[str], claim: Claim
     ) -> tuple[LineageVerdict, ...]:
@@ -45,8 +53,7 @@ class Readings:
         Raises:
             LineageError: A suspect, family or kind of control is not known.
         """
-        models = named(self.numbers.models)
-        listed = listed_controls(read_controls(controls), kinds, self.families, models)
+        listed = self.listed(controls, kinds)
         return examine_numbers(self.numbers, self.families, listed, suspects, self.about, claim, self.score)
 
 

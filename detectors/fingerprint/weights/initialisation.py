@@ -10,6 +10,7 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,24 +66,43 @@ def same_initialisation(one: Tensors, other: Tensors, settings: Settings) -> Lik
     Raises:
         LineageError: They have other layers or widths: neither can hold the other's units in place.
     """
+    return rank(cosines_of(one, other, settings), settings)
+
+
+def cosines_of(one: Tensors, other: Tensors, settings: Settings) -> Iterator[Floats]:
+    """Mean cosine of every unit of one with every unit of the other, shape (u, u), layer by layer.
+
+    Raises:
+        LineageError: They have other layers or widths.
+    """
     layers, others = hidden_layers(one), hidden_layers(other)
     if [layer.units for layer in layers] != [layer.units for layer in others]:
         raise LineageError(
             f"{one.path.name} has feed-forward layers of {_widths(layers)} units, {other.path.name} of "
             f"{_widths(others)}: units cannot be compared in place"
         )
-    rng = np.random.default_rng(settings.seed)
-    reordered, by_layer, total = np.zeros(settings.reorderings), [], 0
+    rng = np.random.default_rng([settings.seed, 1])
     for mine, theirs in zip(layers, others, strict=True):
-        cosines = _cosines(mine, theirs, one, other, settings.units, rng)
-        units = len(cosines)
-        by_layer.append(float(np.trace(cosines)) / units)
-        total += units
+        yield _cosines(mine, theirs, one, other, settings.units, rng)
+
+
+def rank(layers: Iterable[Floats], settings: Settings) -> Likeness:
+    """Rank the given order of units among random ones.
+
+    Args:
+        layers: As `cosines_of` gives them.
+        settings: Of the reorderings.
+    """
+    rng = np.random.default_rng([settings.seed, 0])
+    reordered, sums, sizes = np.zeros(settings.reorderings), [], []
+    for cosines in layers:
+        sizes.append(len(cosines))
+        sums.append(float(np.trace(cosines)))
+        places = np.arange(len(cosines))
         for at in range(settings.reorderings):
-            reordered[at] += cosines[rng.permutation(units), np.arange(units)].sum()
-    sizes = [min(layer.units, settings.units) for layer in layers]
-    cosine = float(np.dot(by_layer, sizes)) / total
-    return Likeness(cosine, reordered / total, tuple(by_layer), total)
+            reordered[at] += cosines[rng.permutation(len(cosines)), places].sum()
+    by_layer = tuple(total / size for total, size in zip(sums, sizes, strict=True))
+    return Likeness(sum(sums) / sum(sizes), reordered / sum(sizes), by_layer, sum(sizes))
 
 
 def _cosines(

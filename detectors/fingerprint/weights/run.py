@@ -46,7 +46,7 @@ def compare(suspect: Path, teacher: Path, settings: Settings, alpha: float = 0.0
     except LineageError as error:
         return nothing_said(suspect.name, teacher.name, str(error))
     floor = 1.0 / (settings.reorderings + 1.0)
-    evidence = _evidence(found, suspect.name, floor)
+    evidence = evidence_of_likeness(found, suspect.name, floor)
     if floor > alpha:
         verdict, reason = Lineage.INCONCLUSIVE, f"{settings.reorderings} reorderings cannot support {alpha:g}"
     else:
@@ -69,7 +69,8 @@ def compare(suspect: Path, teacher: Path, settings: Settings, alpha: float = 0.0
     )
 
 
-def _evidence(found: Likeness, suspect: str, floor: float) -> Evidence:
+def evidence_of_likeness(found: Likeness, suspect: str, floor: float) -> Evidence:
+    """The rank of the given order of units as evidence."""
     spread = max(float(found.reordered.std()), 1e-12)
     return Evidence(
         detector=NAME,

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kdguard.audit.case import Case
-    from kdguard.detectors.fingerprint.served import Served, Settings
+from typing import Any
 
 
-def served_case(table: Served, suspect: str, settings: Settings, inputs: Sequence[Path]) -> Case:
-    """The case of `lineage.served`."""
-    from dataclasses import asdict
+def write(
+    test: tuple[str, str],
+    parts: tuple[Mapping[str, Any], Mapping[str, Any]],
+    inputs: Iterable[Path],
+    out: Path,
+) -> None:
+    """Write a case.
 
-    from kdguard.audit.case import Case
+    Args:
+        test: Name and version as registered.
+        parts: Statistics and parameters.
+        inputs: Files that the numbers were read from.
+        out: File to write.
+    """
+    from kdguard.audit.case import Case, write_case
     from kdguard.cli.mark_tables import input_digest
 
-    statistics = {
-        "suspect": suspect,
-        "accounts": list(table.accounts),
-        "account": table.account.tolist(),
-        "stratum": table.stratum.tolist(),
-        "surplus": table.surplus.tolist(),
-        "clean": table.clean,
-    }
-    return Case(
-        test="lineage.served",
-        version="1",
-        keys=(),
-        parameters=asdict(settings),
-        statistics=statistics,
-        inputs=tuple(map(input_digest, inputs)),
+    statistics, parameters = parts
+    name, version = test
+    digests = tuple(input_digest(path) for path in inputs if path.is_file())
+    write_case(
+        Case(
+            test=name,
+            version=version,
+            keys=(),
+            parameters=parameters,
+            statistics=statistics,
+            inputs=digests,
+        ),
+        out,
     )

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdguard.errors import LineageError
+
 if TYPE_CHECKING:
     from kdguard.detectors.fingerprint.labels import Plan
 
@@ -24,10 +26,16 @@ def labels(
     plan_out: Annotated[
         Path | None, typer.Option("--plan", help="Write the queries to this Parquet file.", dir_okay=False)
     ] = None,
+    served: Annotated[
+        Path | None,
+        typer.Option(
+            help="Rows served to the suspect's account, with their true labels, as in --data.", exists=True
+        ),
+    ] = None,
     queries: Annotated[int, typer.Option(min=1, help="Most queries a suspect is asked.")] = 100,
     controls: Annotated[
         int, typer.Option(min=1, help="Models trained here that suspects are ranked among.")
-    ] = 120,
+    ] = 250,
     seed: Annotated[int, typer.Option(min=0, help="Public seed of queries and controls.")] = 0,
     alpha: Annotated[
         float, typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.")
@@ -36,12 +44,16 @@ def labels(
     permission: Annotated[
         str | None, typer.Option(help="Who permits asking it, and where that is written.")
     ] = None,
+    case: Annotated[
+        Path | None, typer.Option(help="Write a case for 'audit sign'; one suspect.", dir_okay=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a suspect.")] = False,
 ) -> None:
     """Test classifiers by their labels and probabilities, against controls trained here on your data.
 
     Exit status: 0 nothing supported, 1 a lineage is supported, 2 bad usage or input.
     """
+    from kdguard.cli.lineage.cases import write
     from kdguard.cli.lineage.lines import counted, finish
     from kdguard.detectors.fingerprint.labels import (
         Settings,
@@ -50,19 +62,31 @@ def labels(
         open_classifier,
         read_labelled,
     )
+    from kdguard.detectors.fingerprint.labels.claims import NAME, VERSION, case_of
 
     rows = read_labelled(data)
     teacher = open_classifier(teacher_classifier, owned=owned, permission=permission)
     settings = Settings(seed=seed, queries=queries, controls=controls)
     with counted("training controls") as say:
-        plan = make_plan(rows, lambda asked: teacher.ask(asked, rows.names).probabilities, settings, say)
+        plan = make_plan(
+            rows,
+            lambda asked: teacher.ask(asked, rows.names).probabilities,
+            settings,
+            say,
+            served=read_labelled(served) if served else None,
+        )
     typer.echo(f"{len(plan.queries)} queries ({plan.described()}), sha256 {plan.digest}", err=True)
     if plan_out:
         _write(plan, plan_out)
+    if case and len(suspect_classifier or ()) != 1:
+        raise LineageError("a case is about one suspect; give --suspect-classifier once with --case")
     verdicts = []
     for where in suspect_classifier or ():
         suspect = open_classifier(where, owned=owned, permission=permission)
-        verdicts.append(examine(plan, where, suspect.ask(plan.queries, plan.names), "teacher", alpha))
+        answered = suspect.ask(plan.queries, plan.names)
+        verdicts.append(examine(plan, where, answered, "teacher", alpha))
+        if case:
+            write((NAME, VERSION), case_of(plan, where, answered, "teacher"), [data, Path(where)], case)
     finish(verdicts, as_json=as_json)
 
 

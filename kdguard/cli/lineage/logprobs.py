@@ -35,6 +35,10 @@ def logprobs(
     budget: Annotated[int | None, typer.Option(min=1, help="Most texts read from a suspect.")] = None,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Chance of a false claim.")] = 0.01,
     seed: Annotated[int, typer.Option(min=0, help="Public seed of the order of prompts.")] = 0,
+    case: Annotated[
+        Path | None,
+        typer.Option(help="Write a case for 'audit sign'; one suspect, one --family.", dir_okay=False),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a suspect and family.")] = False,
 ) -> None:
     """Rank suspects among controls by likelihoods of the teacher's answers, likeliest tokens, or decisions.
@@ -43,8 +47,10 @@ def logprobs(
     Exit status: 0 nothing supported, 1 a lineage is supported, 2 bad usage or input.
     """
     from kdguard import lineage
+    from kdguard.cli.lineage.cases import write
     from kdguard.cli.lineage.lines import finish
     from kdguard.detectors.fingerprint.logprobs import from_labels, from_likelihoods, from_tokens
+    from kdguard.detectors.fingerprint.logprobs.claims import NAME, VERSION, case_of
     from kdguard.lineage.controls import DEFAULT_KINDS
 
     known = lineage.read_families(families)
@@ -57,4 +63,12 @@ def logprobs(
     else:
         read = from_labels(Path(str(labels)), known)
     claim = lineage.Claim(alpha=alpha, named=tuple(family or ()), adjust=adjust)
-    finish(read.examine(controls, control_kind or DEFAULT_KINDS, suspect, claim), as_json=as_json)
+    kinds = control_kind or DEFAULT_KINDS
+    verdicts = read.examine(controls, kinds, suspect, claim)
+    if case:
+        if len(suspect) != 1 or len(family or ()) != 1:
+            raise LineageError("a case is about one suspect and one --family")
+        inputs = [path for path in (texts, likelihoods, tokens, labels, controls, families) if path]
+        parts = case_of(read, read.listed(controls, kinds), suspect[0], claim.named[0])
+        write((NAME, VERSION), parts, inputs, case)
+    finish(verdicts, as_json=as_json)

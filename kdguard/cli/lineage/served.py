@@ -48,8 +48,11 @@ def served(
             p_value = f"p = {one.evidence.p_value:.3g}, {one.p_adjusted:.3g} among {len(found)} accounts"
             typer.echo(f"{one.account}: {p_value}; {one.evidence.summary}; {one.reason}")
     if case:
-        from kdguard.audit.case import write_case
-        from kdguard.cli.lineage.cases import served_case
+        from dataclasses import asdict
 
-        write_case(served_case(table, suspect, settings, [texts, likelihoods]), case)
+        from kdguard.cli.lineage.cases import write
+        from kdguard.detectors.fingerprint.served.claims import NAME, VERSION, statistics_of
+
+        parts = statistics_of(table, suspect), asdict(settings)
+        write((NAME, VERSION), parts, [texts, likelihoods], case)
     raise typer.Exit(int(any(one.p_adjusted is not None and one.p_adjusted <= alpha for one in found)))

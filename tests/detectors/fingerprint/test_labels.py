@@ -106,6 +106,27 @@ def test_a_plan_is_the_same_again_and_asks_nothing_that_taught(scene: Scene) -> 
     assert not (real[:, None] == taught[None]).all(axis=2).any()
 
 
+def test_served_rows_are_asked_and_whoever_knows_the_truth_is_a_control(scene: Scene) -> None:
+    """Students of the served rows are found; models that learnt the truth of the very same rows are not."""
+    served = labelled(scene.rows[:300], scene.truth[:300].tolist())
+    plan = make_plan(scene.own, scene.teacher, replace(SMALL, queries=60), served=served)
+    assert "served" in plan.described()
+    assert "0 served" not in plan.described()
+    found = {}
+    for name, labels in (
+        ("student", scene.teacher(served.rows).argmax(axis=1)),
+        ("independent", scene.truth[:300]),
+    ):
+        models = [train(served.rows, labels, 10, kind, np.random.default_rng(3)) for kind in KINDS]
+        verdicts = [examine(plan, name, Answered(model(plan.queries), True), alpha=0.05) for model in models]
+        found[name] = sum(one.verdict is Lineage.SUPPORTED for one in verdicts)
+    assert found["student"] >= 4
+    assert found["independent"] == 0
+    narrow = labelled(scene.rows[:, :3], scene.truth.tolist())
+    with pytest.raises(LineageError, match="served rows must have the 64 features"):
+        make_plan(scene.own, scene.teacher, SMALL, served=narrow)
+
+
 def test_few_controls_and_poor_suspects_make_no_claim(scene: Scene) -> None:
     plan, stolen = scene.plan, scene.teacher(scene.rows).argmax(axis=1)
     student = answers(scene, stolen, "forest", 5)
