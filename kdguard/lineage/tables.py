@@ -38,3 +38,16 @@ def read_frame(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             f"{path}: must have columns {', '.join(columns)}; missing {', '.join(missing)}, got {told}"
         )
     return frame
+
+
+def once_each(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Leave out prompts that stand under another id too, where the table tells prompts; an answer counts once.
+
+    Returns:
+        The table, and how many prompts were left out.
+    """
+    if "prompt" not in frame:
+        return frame, 0
+    told = frame[frame["prompt"].notna()].drop_duplicates("prompt_id")
+    again = told[told["prompt"].astype(str).str.strip().duplicated()]["prompt_id"]
+    return frame[~frame["prompt_id"].isin(again)], len(again)

@@ -110,3 +110,24 @@ def test_what_cannot_be_asked_is_refused(
     assert told.exit_code == 1
     assert message in str(told.exception)
     assert not (folder / "x").exists()
+
+
+def test_a_teacher_without_answers_and_a_prompt_under_two_ids_are_told(folder: Path) -> None:
+    frame = pd.read_parquet(folder / "responses.parquet")
+    frame["prompt"] = "Question " + (frame["prompt_id"] % 19).astype(str)
+    frame.to_parquet(folder / "responses.parquet")
+    with (folder / "families.toml").open("a") as file:
+        file.write('[c]\nmembers = ["nobody"]\n')
+    told = run("test", *against(folder), "--suspect", "control-003")
+    assert told.exit_code == 0
+    assert "family c: none of its members has answers; not tested" in told.output
+    assert "prompts that stand under a second id: 1; each was counted once" in told.output
+    assert "not supported, 1 of 1: not distinguishable" in told.output
+    absent = run("test", *against(folder), "--suspect", "control-003", "--family", "c")
+    assert "no family 'c' with answers" in str(absent.exception)
+
+
+def test_a_member_of_the_family_is_not_tested_against_itself(folder: Path) -> None:
+    told = run("test", *against(folder), "--suspect", "teacher-a")
+    assert told.exit_code == 0
+    assert "teacher-a: a member of the only family asked for" in told.output

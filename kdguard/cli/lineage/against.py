@@ -18,7 +18,7 @@ from kdguard.lineage.controls import DEFAULT_KINDS
 from kdguard.lineage.doubts import doubts, withheld
 from kdguard.lineage.drift import Drift
 from kdguard.lineage.responses import COLUMNS
-from kdguard.lineage.tables import read_frame
+from kdguard.lineage.tables import once_each, read_frame
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Found:
         doubts: What speaks against a suspect's answers.
         overlaps: What stands in teachers' answers word for word.
         manner: How a live suspect was asked.
+        same_prompts: Prompts left out because they stood under another id too.
+        itself: Suspects that are members of the only family asked for.
     """
 
     verdicts: tuple[LineageVerdict, ...]
@@ -44,6 +46,8 @@ class Found:
     doubts: Mapping[str, str] = field(default_factory=dict)
     overlaps: Overlaps = field(default_factory=dict)
     manner: str | None = None
+    same_prompts: int = 0
+    itself: tuple[str, ...] = ()
 
     def with_overlap(self) -> Found:
         """With what was copied word for word beside every verdict."""
@@ -63,6 +67,7 @@ class Against:
         claim: What is asked.
         seed: Of the order of prompts.
         budget: Most prompts looked at.
+        same_prompts: Prompts left out because they stood under another id too.
     """
 
     frame: pd.DataFrame
@@ -72,6 +77,7 @@ class Against:
     claim: Claim
     seed: int
     budget: int | None
+    same_prompts: int = 0
 
     def stored(self, suspects: Sequence[str], asked: int | None = None) -> Found:
         """Verdicts on suspects of the table, who were asked so many prompts; None = all.
@@ -100,7 +106,8 @@ class Against:
             among = lineage.listed_controls(self.controls, self.kinds, placed, table)
         claim = replace(self.claim, asked=asked)
         verdicts = lineage.test(table, placed, among, suspects, default_tests(), claim)
-        return Found(verdicts, table, placed, among)
+        itself = tuple(sorted(set(suspects) - {one.suspect for one in verdicts}))
+        return Found(verdicts, table, placed, among, same_prompts=self.same_prompts, itself=itself)
 
 
 def against(
@@ -122,14 +129,16 @@ def against(
     usual = (
         DEFAULT_KINDS if table is None else [kind for kind in DEFAULT_KINDS if (table["kind"] == kind).any()]
     )
+    frame, same_prompts = once_each(pd.concat([_answers(path) for path in responses], ignore_index=True))
     return Against(
-        pd.concat([_answers(path) for path in responses], ignore_index=True),
+        frame,
         lineage.read_families(families),
         table,
         tuple(kinds or usual or DEFAULT_KINDS),
         claim,
         seed,
         budget,
+        same_prompts,
     )
 
 

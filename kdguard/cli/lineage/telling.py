@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import orjson
@@ -23,6 +24,12 @@ def tell(found: Found, as_json: bool) -> None:
             f"{found.responses.repeated:,} answers to prompts that their model had answered before were left out",
             err=True,
         )
+    if found.same_prompts:
+        typer.echo(
+            f"prompts that stand under a second id: {found.same_prompts}; each was counted once", err=True
+        )
+    for suspect in found.itself:
+        typer.echo(f"{suspect}: a member of the only family asked for; not tested against itself", err=True)
     if found.drift is not None:
         typer.echo(found.drift.reason, err=True)
     if as_json:
@@ -34,23 +41,20 @@ def tell(found: Found, as_json: bool) -> None:
 
 def _show(verdicts: Sequence[LineageVerdict]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("suspect", "family", "verdict", "p", "adjusted", "floor", "queries", "controls", "reason")
-    for one in sorted(
-        verdicts, key=lambda one: (one.suspect, one.p_value if one.p_value is not None else 2.0)
-    ):
+    heads = ("suspect", "family", "verdict", "p", "adjusted", "floor", "queries", "controls")
+    table = Table(*(Column(head, overflow="fold") for head in heads))
+    ordered = sorted(verdicts, key=lambda one: (one.suspect, one.p_value if one.p_value is not None else 2.0))
+    for one in ordered:
         numbers = [_short(one.p_value), _short(one.p_adjusted), _short(one.p_floor)]
-        table.add_row(
-            one.suspect,
-            one.teacher_family,
-            one.verdict.value.replace("_", " "),
-            *numbers,
-            str(one.queries),
-            str(one.controls),
-            one.reason,
-        )
-    Console().print(table)
+        words = one.verdict.value.replace("_", " ")
+        table.add_row(one.suspect, one.teacher_family, words, *numbers, str(one.queries), str(one.controls))
+    console = Console()
+    console.print(table)
+    for (verdict, reason), count in Counter((one.verdict, one.reason) for one in ordered).items():
+        told = f"{verdict.value.replace('_', ' ')}, {count} of {len(ordered)}: {reason}"
+        console.print(told, markup=False, highlight=False)
 
 
 def _short(value: float | None) -> str:
