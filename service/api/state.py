@@ -119,9 +119,8 @@ class Service:
                 digest = active_digest(connection, tenant)
             reach = parts.encoded_to(inbox.folders.signals(digest))
             waiting = [number for number in sealed(inbox.folders.journal) if number > reach]
-            inbox.journal.backlog_bytes = sum(
-                _size(path_of(inbox.folders.journal, number)) for number in waiting
-            )
+            sizes = sum(_size(path_of(inbox.folders.journal, number)) for number in waiting)
+            inbox.journal.backlog_bytes = sizes + inbox.journal.open_bytes
             total += inbox.journal.backlog_bytes
         BACKLOG_BYTES.set(total)
         return total

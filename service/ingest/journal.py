@@ -82,6 +82,11 @@ class Journal:
         self._waiting.put((payload, done))
         return done
 
+    @property
+    def open_bytes(self) -> int:
+        """Bytes in the open segment."""
+        return self._size if self._file is not None else 0
+
     def seal(self, older_than_s: float = 0.0) -> None:
         """End the open segment if it holds anything and is old enough."""
         with self._lock:

@@ -115,7 +115,8 @@ class Worker:
         now = self.clock()
         if busy:
             tenant.dirty = True
-        if tenant.dirty and now >= tenant.next_look:
+        groups_due = tenant.groups_behind and now >= tenant.next_groups
+        if (tenant.dirty or groups_due) and now >= tenant.next_look:
             tenant.look(self, now)
         if now >= tenant.next_tidy:
             tenant.scoring.tidy(self.hold_s)
@@ -155,6 +156,7 @@ class Worker:
 class _Tenant:
     scoring: TenantScoring
     dirty: bool = True
+    groups_behind: bool = False
     next_look: float = 0.0
     next_groups: float = 0.0
     next_save: float = 0.0
@@ -170,7 +172,7 @@ class _Tenant:
         with worker.database.write() as connection:
             announce(connection, self.scoring.tenant, changed)
         took = worker.clock() - began
-        self.dirty = False
+        self.dirty, self.groups_behind = False, not groups_due
         self.next_look = worker.clock() + max(worker.refresh_s, took / _SHARE - took)
         if groups_due:
             self.next_groups = worker.clock() + max(worker.groups_s, 4 * took)

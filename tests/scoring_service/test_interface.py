@@ -1,0 +1,65 @@
+"""The whole OpenAPI description against the service: no answer of 5xx, and every answer as described."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.scoring_service.running import Running
+
+EXAMPLES = 12
+
+
+def operations(service: Running) -> list[schemathesis.APIOperation]:
+    described = httpx.get(f"{service.url}/openapi.json").json()
+    schema = schemathesis.openapi.from_dict(described)
+    schema.config.update(base_url=service.url)
+    return [found.ok() for found in schema.get_all_operations()]
+
+
+def test_nothing_makes_it_fail(service: Running) -> None:
+    key = service.key()
+    seen: dict[str, int] = {}
+    for operation in operations(service):
+        strategy = operation.as_strategy() | operation.as_strategy(
+            generation_mode=schemathesis.GenerationMode.NEGATIVE
+        )
+
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.explicit, Phase.generate],
+        )
+        @given(case=strategy)
+        def ask(case: schemathesis.Case) -> None:
+            if "keys" in case.path and case.method in ("DELETE", "POST"):
+                return  # ends the key that asks
+            response = case.call(headers={"authorization": f"Bearer {key}"})
+            label = f"{case.method} {case.path}"
+            seen[label] = seen.get(label, 0) + 1
+            assert response.status_code < 500, (label, response.status_code, response.text)
+
+        ask()
+    assert len(seen) > 25
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/accounts/%00", "/v1/accounts/%ff", "/v1/accounts/" + "a" * 1500, "/v1//", "/%2e%2e/x"]
+)
+def test_odd_paths(service: Running, path: str) -> None:
+    assert 400 <= service.client.get(path).status_code < 500
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=st.text(max_size=40))
+def test_any_account_id_can_be_asked_for(service: Running, text: str) -> None:
+    path = quote(text.encode("utf-8", "replace"), safe="")
+    assert service.client.get(f"/v1/accounts/{path}").status_code in (200, 404, 422)
