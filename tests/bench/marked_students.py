@@ -2,15 +2,15 @@
 
 A teacher (a transformer of 60,000 parameters) answers 10,000 questions. All its answers bear a watermark; four
 accounts get 50 canaries each (0.5 % of the set an account, 10 sites written 5 times) and 200 twins each. Students of
-the same size learn from all of it, 4 epochs, after the thief's treatment. One JSON object a row. `[SCALE [TRIALS]]`,
-by default 1 and 6. About a quarter of an hour of one core.
+the same size learn from all of it, 4 epochs, after the thief's treatment. One JSON object a row.
+`[SCALE [TRIALS [TREATMENT...]]]`, by default 1, 6 and all. About a quarter of an hour of one core.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,6 +110,8 @@ class World:
         self.asked = [one.prompt for one in examples(world_of("aurora"), 1_500, seed=6, kinds=KINDS)]
         clean = self.teacher.asked(self.asked, times=4, seed=7)
         self.clean = self.ids([one.response for one in clean])
+        # a student of the provider's own, which learnt the same answers but for other coins and other canaries
+        self.control = learn(Trial(self, 999).lessons, self.tokenizer, seed=99)
 
     def ids(self, texts: list[str]) -> Texts:
         """Texts as the teacher's tokens."""
@@ -154,7 +156,12 @@ class Trial:
 
     def judge(self, student: Model) -> dict[str, Any]:
         """p-values of all marks."""
-        return self._canaries(student) | {"twins": self._twins(student)} | self._watermark(student)
+        world = self.world
+        twins = {
+            "twins": self._twins(student, world.teacher),
+            "twins_control": self._twins(student, world.control),
+        }
+        return self._canaries(student) | twins | self._watermark(student)
 
     def _canaries(self, student: Model) -> dict[str, Any]:
         by_likelihood, by_text = [], []
@@ -169,7 +176,7 @@ class Trial:
             by_text.append(found[0].p_value)
         return {"canary": by_likelihood, "canary_text": by_text}
 
-    def _twins(self, student: Model) -> list[float]:
+    def _twins(self, student: Model, reference: Model) -> list[float]:
         world = self.world
         places = [
             at for at, pair in enumerate(zip(world.marked, world.second, strict=False)) if _differ(*pair)
@@ -180,7 +187,7 @@ class Trial:
             for text in sorted((world.marked[at], world.second[at]))
         ]
         told, usual = (
-            log_likelihoods(one.model, one.tokenizer, rows).reshape(-1, 2) for one in (student, world.teacher)
+            log_likelihoods(one.model, one.tokenizer, rows).reshape(-1, 2) for one in (student, reference)
         )
         prefers = (told[:, 1] - told[:, 0]) - (usual[:, 1] - usual[:, 0])
         found = []
@@ -260,10 +267,10 @@ TREATMENTS: dict[str, Treatment] = {
 }
 
 
-def rows(scale: float, trials: int) -> Iterator[dict[str, Any]]:
+def rows(scale: float, trials: int, treatments: Sequence[str]) -> Iterator[dict[str, Any]]:
     """One row a student, then one a treatment."""
     world = World(scale)
-    for name, treat in TREATMENTS.items():
+    for name, treat in ((name, TREATMENTS[name]) for name in treatments or TREATMENTS):
         told = []
         for number in range(trials if name == "nothing" else max(1, trials // 3)):
             trial = Trial(world, 1_000 + number)
@@ -277,7 +284,7 @@ def rows(scale: float, trials: int) -> Iterator[dict[str, Any]]:
 
 def _summary(told: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, level in (("canary", 1e-4), ("canary_text", 1e-3), ("twins", 0.01)):
+    for name, level in (("canary", 1e-4), ("canary_text", 1e-3), ("twins", 0.01), ("twins_control", 0.01)):
         p_values = [p for row in told for p in row[name]]
         hits = sum(p <= level for p in p_values)
         low, high = clopper_pearson(hits, len(p_values))
@@ -293,6 +300,6 @@ def _summary(told: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    scale_, trials_ = (float(word) for word in (sys.argv[1:] + ["1", "6"][len(sys.argv[1:]) :]))
-    for row_ in rows(scale_, int(trials_)):
+    scale_, trials_, *named_ = [*sys.argv[1:], *["1", "6"][len(sys.argv) - 1 :]]
+    for row_ in rows(float(scale_), int(trials_), named_):
         print(json.dumps(row_), flush=True)

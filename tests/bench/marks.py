@@ -1,4 +1,4 @@
-"""How well canaries and twins find and name: `python -m tests.bench.marks canaries` (or `twins`); 95 % bounds.
+"""How well canaries and twins find and name: `python -m tests.bench.marks canaries|twins|coalitions`; 95 % bounds.
 
 Students are simulated by the one number that matters here, the rate at which they give what they were taught; no
 memorisation is claimed. Everything else (keys, draws, nulls, adjustment) is the shipped code.
@@ -89,19 +89,65 @@ def twins_found(effect: float, statistic: str, trials: int, prompts: int = 200) 
     return hits, trials
 
 
-def coalition_named(colluders: int, sites: int, trials: int, error: float = 0.1) -> tuple[int, int]:
-    """Trials in which one member of a coalition is named among 100,000 at 1e-3; each site takes a random member's."""
-    rng, hits = np.random.default_rng(colluders), 0
+Strategy = Callable[[np.random.Generator, Ints], int]
+"""What a coalition of which `answers` (0 or 1 a member) were released says at a site."""
+
+
+def random_member(rng: np.random.Generator, answers: Ints) -> int:
+    """What one of them got, drawn anew at every site."""
+    return int(answers[rng.integers(len(answers))])
+
+
+def majority(rng: np.random.Generator, answers: Ints) -> int:
+    """What most of them got, a coin where they split evenly."""
+    ones = 2 * int(answers.sum())
+    return int(rng.random() < 0.5) if ones == len(answers) else int(ones > len(answers))
+
+
+def minority(rng: np.random.Generator, answers: Ints) -> int:
+    """What fewest of them got, where they differ."""
+    return int(answers[0]) if len(set(answers.tolist())) == 1 else 1 - majority(rng, answers)
+
+
+def all_ones(rng: np.random.Generator, answers: Ints) -> int:
+    """Answer 1 wherever one of them has it."""
+    return int(answers.any())
+
+
+def coin(rng: np.random.Generator, answers: Ints) -> int:
+    """Either, by a coin, where they differ."""
+    return int(answers[0]) if len(set(answers.tolist())) == 1 else int(rng.random() < 0.5)
+
+
+STRATEGIES: dict[str, Strategy] = {
+    "a random member's": random_member,
+    "the majority's": majority,
+    "the minority's": minority,
+    "1 wherever one has it": all_ones,
+    "either, by a coin": coin,
+}
+
+
+def coalition_named(
+    colluders: int, sites: int, trials: int, strategy: str, error: float = 0.1
+) -> tuple[int, int, int]:
+    """Trials in which a given member, and in which any member, is named among 100,000 at 1e-3.
+
+    A student answers what the coalition's strategy says, and the other answer at a share `error` of the sites.
+    """
+    rng, given, any_member = np.random.default_rng([colluders, sites, len(strategy)]), 0, 0
     names = [f"{number:04d}" for number in range(sites)]
+    biases = [bias(bytes(32), name, colluders) for name in names]
     for trial in range(trials):
         members = [key_of(trial * colluders + member) for member in range(colluders)]
         rows = []
-        for name in names:
-            chance = bias(bytes(32), name, colluders)
-            answer = released(members[rng.integers(colluders)], name, chance) ^ int(rng.random() < error)
+        for name, chance in zip(names, biases, strict=True):
+            answers = np.array([released(member, name, chance) for member in members], np.int64)
+            answer = STRATEGIES[strategy](rng, answers) ^ int(rng.random() < error)
             rows.append((name, 2 * answer - 1))
-        hits += exact_p(*score(rows, members[0], bytes(32), colluders)) * ACCOUNTS <= 1e-3
-    return hits, trials
+        named = [exact_p(*score(rows, member, bytes(32), colluders)) * ACCOUNTS <= 1e-3 for member in members]
+        given, any_member = given + named[0], any_member + any(named)
+    return given, any_member, trials
 
 
 def row(what: str, hits: int, trials: int) -> None:
@@ -136,13 +182,19 @@ def twins() -> None:
             )
             row(what, *twins_found(effect, statistic, 1_000))
     row("twins: the same, effect 0 (false), rank", *twins_found(0.0, "rank", 10_000))
-    for colluders, sites in ((2, 512), (2, 1024), (3, 1024), (3, 2048)):
+
+
+def coalitions(*only: str) -> None:
+    """Members of coalitions that answer by a plan of their own; `only` two numbers, of colluders and sites."""
+    cells = [(int(only[0]), int(only[1]))] if only else [(2, 512), (2, 1024), (3, 1024), (3, 2048)]
+    for colluders, sites in cells:
         supported = colluders_supported(sites, ACCOUNTS, fair=False)
-        what = (
-            f"twins: member of {colluders} named of {ACCOUNTS:,}, {sites} sites (stated support {supported})"
-        )
-        row(what, *coalition_named(colluders, sites, 60))
+        for strategy in STRATEGIES:
+            given, any_member, trials = coalition_named(colluders, sites, 30, strategy)
+            what = f"{colluders} of {ACCOUNTS:,}, {sites} sites (stated support {supported}), say {strategy}"
+            row(f"twins, a given member: {what}", given, trials)
+            row(f"twins, any member:     {what}", any_member, trials)
 
 
 if __name__ == "__main__":
-    {"canaries": canaries, "twins": twins}[sys.argv[1]]()
+    {"canaries": canaries, "twins": twins, "coalitions": coalitions}[sys.argv[1]](*sys.argv[2:])
