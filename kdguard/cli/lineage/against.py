@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,9 @@ from kdguard.lineage.doubts import doubts, withheld
 from kdguard.lineage.drift import Drift
 from kdguard.lineage.responses import COLUMNS
 from kdguard.lineage.tables import once_each, read_frame
+
+MANY_ANSWERS = 10_000
+"""From so many answers on, a second process is worth its start."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ class Against:
         else:
             among = lineage.listed_controls(self.controls, self.kinds, placed, table)
         claim = replace(self.claim, asked=asked)
-        verdicts = lineage.test(table, placed, among, suspects, default_tests(), claim)
+        workers = min(2, os.cpu_count() or 1) if len(table.texts) > MANY_ANSWERS else 1
+        verdicts = lineage.test(table, placed, among, suspects, default_tests(), claim, workers=workers)
         itself = tuple(sorted(set(suspects) - {one.suspect for one in verdicts}))
         return Found(verdicts, table, placed, among, same_prompts=self.same_prompts, itself=itself)
 
