@@ -13,6 +13,7 @@ from kdguard.service.api.access import Caller, Reader, Serving
 from kdguard.service.api.paging import Limit, cursor_of, place_of
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
+from kdguard.service.live.exhibits import exhibits
 from kdguard.service.out.findings import findings_as
 from kdguard.service.store import trail, verdicts
 from kdguard.service.store.accounts import account_facts
@@ -63,6 +64,14 @@ class Timeline(BaseModel):
     """How the decision went, newest first."""
 
     changes: list[dict[str, Any]]
+
+
+class Exhibits(BaseModel):
+    """Requests that evidence rests on."""
+
+    requests: list[str]
+    texts: list[dict[str, Any]]
+    why_no_text: str | None
 
 
 class Disposing(BaseModel):
@@ -119,6 +128,23 @@ def account_timeline(account_id: AccountId, caller: Reader, service: Serving) ->
 def cluster_timeline(cluster_id: AccountId, caller: Reader, service: Serving) -> Timeline:
     """How the verdict on a cluster went."""
     return _timeline(service, caller, "cluster", cluster_id)
+
+
+@router.get("/v1/accounts/{account_id:path}/exhibits")
+def account_exhibits(account_id: AccountId, caller: Reader, service: Serving) -> Exhibits:
+    """The requests that the evidence names; their text too where retention is on, needing the scope `audit`."""
+    evidence = _detail(service, caller, "account", account_id).verdict["evidence"]
+    requests = list(dict.fromkeys(request for item in evidence for request in item["exhibits"]))
+    if not service.settings.retain_days:
+        why = "retention is off, so texts are erased after scoring; set retain_days to keep them"
+        return Exhibits(requests=requests, texts=[], why_no_text=why)
+    if "audit" not in caller.scopes:
+        return Exhibits(requests=requests, texts=[], why_no_text="texts need a key with the scope 'audit'")
+    with service.database.write() as connection:
+        _record(connection, caller, "account", account_id, "read_texts", {"requests": len(requests)})
+    inbox = service.inbox(caller.tenant)
+    texts = exhibits(inbox.folders.journal, inbox.keys, caller.tenant, account_id, requests)
+    return Exhibits(requests=requests, texts=texts, why_no_text=None)
 
 
 @router.post("/v1/accounts/{account_id:path}/dispositions", status_code=201)

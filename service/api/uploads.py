@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, update
 
@@ -191,6 +192,14 @@ def list_baselines(caller: Reader, service: Serving) -> list[BaselineTold]:
     """The tenant's baselines; without any, the shipped one serves, which never flags."""
     with service.database.read() as connection:
         return _baselines(connection, caller.tenant)
+
+
+@router.get("/v1/baselines/exclusions", response_class=PlainTextResponse)
+def list_exclusions(caller: Reader, service: Serving) -> PlainTextResponse:
+    """Accounts that a person confirmed as thieves, one a line: the file for `kdguard baseline --exclude`."""
+    with service.database.read() as connection:
+        confirmed = verdicts.disposed(connection, caller.tenant, "confirmed")
+    return PlainTextResponse("".join(f"{account}\n" for account in confirmed))
 
 
 @router.post("/v1/lineage", status_code=202)

@@ -58,14 +58,23 @@ def seal(batches: Sequence[pa.RecordBatch], keys: AccountKeys, tenant: str, *, r
     return b"".join([_SIZE.pack(len(header)), header, *parts])
 
 
-def unseal(payload: bytes, keys: AccountKeys, tenant: str) -> Iterator[pa.RecordBatch]:
+def unseal(
+    payload: bytes, keys: AccountKeys, tenant: str, *, only: int | None = None
+) -> Iterator[pa.RecordBatch]:
     """Decrypt a payload, in its order; parts whose key was destroyed are left out.
+
+    Args:
+        payload: From `seal`.
+        keys: Keys of the tenant's accounts.
+        tenant: Whose exchanges.
+        only: Number of the one key whose parts are wanted; None = all.
 
     Raises:
         ServiceError: A part was changed, or is of another tenant.
     """
     header, at, place = header_of(payload), _body_at(payload), 0
-    known = keys.of_ids({key_id for batch in header["batches"] for key_id, _, _ in batch["parts"]})
+    present = {key_id for batch in header["batches"] for key_id, _, _ in batch["parts"]}
+    known = keys.of_ids(present if only is None else present & {only})
     for batch in header["batches"]:
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(batch["columns"])))
         for key_id, size, _ in batch["parts"]:

@@ -187,7 +187,8 @@ class TenantScoring:
         return gone
 
     def forget(self, account: str, subject: int) -> None:
-        """Remove an account's signals and state; its key and rows are the caller's business."""
+        """Remove an account's signals and state; its key and rows are the caller's business, and go before."""
+        self._keys.forget()
         parts.without(self._signals, subject)
         self._counts.clear()
         self._count()

@@ -7,7 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 from sqlalchemy import select
@@ -17,18 +19,22 @@ from kdguard.errors import InputError
 from kdguard.features.text import hash_identities
 from kdguard.scoring.findings import Policy
 from kdguard.service.live.baselines import active_digest
+from kdguard.service.live.lineage_jobs import run_job
 from kdguard.service.live.scoring import TenantScoring
 from kdguard.service.out.metrics import LOOK_SECONDS, SCORED_AT, SCORING_FAILURES, SUBJECTS
 from kdguard.service.out.webhooks import Sender, announce
 from kdguard.service.store import jobs
 from kdguard.service.store.database import Database
+from kdguard.service.store.pruning import prune
 from kdguard.service.store.secrets import Secrets
 from kdguard.service.store.tables import TENANTS
 
+T = TypeVar("T")
 LOG = logging.getLogger("kdguard.service")
 _IDLE_S = 0.5
 _SAVE_S = 60.0
 _TIDY_S = 30.0
+_PRUNE_S = 600.0
 _PATIENCE_S = 3.0
 _SHARE = 0.5
 """At most this share of the time goes into looking at all accounts; the rest is for taking in what comes."""
@@ -48,6 +54,7 @@ class Worker:
         hold_s: Seconds that bodies are kept after folding.
         private_webhooks: Whether webhooks may go to private addresses.
         clock: Seconds, never going back.
+        failed: What failed in the latest step, by kind; None = nothing.
     """
 
     database: Database
@@ -60,6 +67,7 @@ class Worker:
     private_webhooks: bool = False
     clock: Callable[[], float] = time.monotonic
     failed: str | None = None
+    _next_prune: float = 0.0
     _ending: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
     _tenants: dict[str, _Tenant] = field(default_factory=dict)
@@ -89,21 +97,29 @@ class Worker:
             self._sender.close()
 
     def step(self) -> bool:
-        """Do what is due; whether there was anything to take in."""
-        busy = False
+        """Do what is due; whether there was anything to take in. What fails for one tenant does not stop the others."""
+        failures: list[str] = []
+        names = self._attempt(self._names, failures) or []
+        busy = [self._attempt(partial(self._tenant_step, name), failures) for name in names]
+        self._attempt(self._job_step, failures)
+        if self._sender is not None:
+            self._attempt(self._sender.send_due, failures)
+        if self.clock() >= self._next_prune:
+            self._attempt(partial(prune, self.database), failures)
+            self._next_prune = self.clock() + _PRUNE_S
+        self.failed = ", ".join(sorted(set(failures))) or None
+        if failures:
+            self._ending.wait(_IDLE_S * 4)
+        return any(busy)
+
+    def _attempt(self, work: Callable[[], T], failures: list[str]) -> T | None:
         try:
-            for name in self._names():
-                busy |= self._tenant_step(name)
-            self._job_step()
-            if self._sender is not None:
-                self._sender.send_due()
-            self.failed = None
+            return work()
         except (SQLAlchemyError, OSError, InputError) as error:
             SCORING_FAILURES.inc()
-            self.failed = type(error).__name__
-            LOG.error("scoring failed", extra={"kd": {"error": type(error).__name__}}, exc_info=True)
-            self._ending.wait(_IDLE_S * 4)
-        return busy
+            failures.append(type(error).__name__)
+            LOG.error("scoring failed", exc_info=True)
+            return None
 
     def _names(self) -> list[str]:
         with self.database.read() as connection:
@@ -147,8 +163,6 @@ class Worker:
             # the job itself named the account: what stays must not
             jobs.finish(self.database, job, {"forgotten": True}, given={})
         else:
-            from kdguard.service.live.lineage_jobs import run_job
-
             run_job(self.database, self.data, job)
 
 

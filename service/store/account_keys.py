@@ -66,6 +66,12 @@ class AccountKeys:
                         self._by_id[row.id] = self._cipher(row.account_id, row.wrapped)
             return {one: self._by_id[one] for one in ids if one in self._by_id}
 
+    def known(self, account: str) -> int | None:
+        """Number of an account's key; None where it has none."""
+        mine = (ACCOUNT_KEYS.c.tenant == self._tenant) & (ACCOUNT_KEYS.c.account_id == account)
+        with self._database.read() as connection:
+            return connection.execute(select(ACCOUNT_KEYS.c.id).where(mine)).scalar()
+
     def destroy(self, connection: Connection, account: str) -> bool:
         """Destroy an account's key, once the transaction ends; False where it has none."""
         with self._lock:
@@ -74,6 +80,12 @@ class AccountKeys:
             self._by_account.clear()
             self._by_id.clear()
         return found is not None
+
+    def forget(self) -> None:
+        """Ask the database for every key again."""
+        with self._lock:
+            self._by_account.clear()
+            self._by_id.clear()
 
     def _learn(self, accounts: list[str]) -> None:
         for start in range(0, len(accounts), _AT_ONCE):

@@ -77,10 +77,10 @@ def running(folder: Path, **settings: Any) -> Iterator[Running]:
 
 def client(url: str, key: str) -> httpx.Client:
     """A client with a key."""
-    return httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=30)
+    return httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=120)
 
 
-def until(told: Callable[[], Any], *, wait_s: float = 60.0) -> Any:
+def until(told: Callable[[], Any], *, wait_s: float = 300.0) -> Any:
     """What `told` says once it is true."""
     ends = time.monotonic() + wait_s
     while time.monotonic() < ends:
@@ -136,7 +136,7 @@ class Process:
         """SIGTERM; seconds until it was gone."""
         began = time.monotonic()
         self.process.terminate()
-        assert self.process.wait(20) == 0
+        assert self.process.wait(60) == 0
         return time.monotonic() - began
 
 

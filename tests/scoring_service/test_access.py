@@ -35,7 +35,9 @@ def test_every_route_but_health_needs_a_key(service: Running) -> None:
     ["kdg_0123456789abcdef_" + "0" * 64, "kdg_xyz", "another", "a" * 5_000, "kdg_" + "é" * 8, "../../etc"],
 )
 def test_forged_keys(service: Running, forged: str) -> None:
-    response = httpx.get(f"{service.url}/v1/accounts", headers={"authorization": f"Bearer {forged}".encode()})
+    response = httpx.get(
+        f"{service.url}/v1/accounts", headers={b"authorization": f"Bearer {forged}".encode()}
+    )
     assert response.status_code == 401
     assert forged[:30] not in response.text
 

@@ -81,7 +81,7 @@ def test_verdicts_are_the_bytes_of_the_batch(tmp_path: Path, seed: int, span: ti
     mine = scoring.assess().findings
     theirs = batch(log, tmp_path)
     assert theirs.summary["late_exchanges"] > 0
-    assert [v.decision for v in theirs.verdicts].count("review") > 0
+    assert [v.decision.value for v in theirs.verdicts].count("review") > 0
     assert lines(mine) == lines(theirs)
     scoring.close()
     database.close()

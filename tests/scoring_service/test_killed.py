@@ -37,7 +37,7 @@ def send_all(folder: Path, rounds: int, seed: int) -> None:
     expected = {f"{v.kind} {v.id}": json.loads(json.dumps(v.to_json())) for v in theirs.verdicts}
     with client(service.url, key) as asking:
         try:
-            until(lambda: verdicts(asking) == expected, wait_s=60)
+            until(lambda: verdicts(asking) == expected)
         finally:
             found = verdicts(asking)
             service.end()
