@@ -38,6 +38,7 @@ class Found:
         doubts: What speaks against a suspect's answers.
         overlaps: What stands in teachers' answers word for word.
         manner: How a live suspect was asked.
+        prompts: Texts of prompts by id, as far as they are known.
         same_prompts: Prompts left out because they stood under another id too.
         itself: Suspects that are members of the only family asked for.
     """
@@ -50,6 +51,7 @@ class Found:
     doubts: Mapping[str, str] = field(default_factory=dict)
     overlaps: Overlaps = field(default_factory=dict)
     manner: str | None = None
+    prompts: Mapping[str, str] = field(default_factory=dict)
     same_prompts: int = 0
     itself: tuple[str, ...] = ()
 
@@ -112,7 +114,23 @@ class Against:
         workers = min(2, os.cpu_count() or 1) if len(table.texts) > MANY_ANSWERS else 1
         verdicts = lineage.test(table, placed, among, suspects, default_tests(), claim, workers=workers)
         itself = tuple(sorted(set(suspects) - {one.suspect for one in verdicts}))
-        return Found(verdicts, table, placed, among, same_prompts=self.same_prompts, itself=itself)
+        return Found(
+            verdicts,
+            table,
+            placed,
+            among,
+            prompts=self.prompts,
+            same_prompts=self.same_prompts,
+            itself=itself,
+        )
+
+    @property
+    def prompts(self) -> dict[str, str]:
+        """Texts of prompts by id, where the tables tell them."""
+        if "prompt" not in self.frame:
+            return {}
+        known = self.frame[self.frame["prompt"].notna()]
+        return dict(zip(known["prompt_id"].astype(str), known["prompt"].astype(str), strict=True))
 
 
 def against(

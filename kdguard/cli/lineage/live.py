@@ -61,5 +61,6 @@ def examine_endpoint(
         verdicts=done.verdicts,
         drift=done.drift,
         doubts={} if done.doubt is None else {name: done.doubt},
+        prompts={probe.prompt_id: probe.prompt for probe in drawn},
         manner=told if manner.system is None else f"{told} and a system prompt",
     )

@@ -28,7 +28,7 @@ def write_report(page: Path, found: Found, compared: Against, inputs: Sequence[P
         compared.claim.alpha,
         found.overlaps,
         _confounds(found, compared.claim.alpha),
-        _examples(found, compared),
+        _examples(found),
         _about(compared, inputs),
     )
     page.write_text(render_lineage(told), encoding="utf-8")
@@ -53,18 +53,14 @@ def _confounds(found: Found, alpha: float) -> dict[tuple[str, str], Any]:
     }
 
 
-def _examples(found: Found, compared: Against) -> dict[tuple[str, str], Any]:
+def _examples(found: Found) -> dict[tuple[str, str], Any]:
     from kdguard.lineage.record import alike
 
-    prompts: dict[str, str] = {}
-    if "prompt" in compared.frame:
-        known = compared.frame[compared.frame["prompt"].notna()]
-        prompts = dict(zip(known["prompt_id"].astype(str), known["prompt"].astype(str), strict=True))
     first = sorted(
         (one for one in found.verdicts if one.p_value is not None), key=lambda one: one.p_value or 0.0
     )[:_SHOWN]
     pairs = [(one.suspect, one.teacher_family) for one in first]
-    return alike(found.responses, found.families, pairs, prompts)
+    return alike(found.responses, found.families, pairs, found.prompts)
 
 
 def _about(compared: Against, inputs: Sequence[Path]) -> dict[str, Any]:

@@ -40,11 +40,15 @@ def tell(found: Found, as_json: bool) -> None:
 
 
 def _show(verdicts: Sequence[LineageVerdict]) -> None:
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Table
 
-    heads = ("suspect", "family", "verdict", "p", "adjusted", "floor", "queries", "controls")
-    table = Table(*(Column(head, overflow="fold") for head in heads))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True)
+    for name in ("suspect", "family"):
+        table.add_column(name, overflow="fold", min_width=7)
+    for number, name in enumerate(("verdict", "p", "adjusted", "floor", "queries", "controls")):
+        table.add_column(name, no_wrap=True, justify="right" if number else "left")
     ordered = sorted(verdicts, key=lambda one: (one.suspect, one.p_value if one.p_value is not None else 2.0))
     for one in ordered:
         numbers = [_short(one.p_value), _short(one.p_adjusted), _short(one.p_floor)]
