@@ -11,6 +11,7 @@ BENCHES = {
     "storage": "tests.bench.storage",
     "distillation": "tests.bench.distillation.__main__",
     "lineage": "tests.bench.lineage",
+    "lineage-live": "tests.bench.lineage_live",
 }
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What stands beside lineage verdicts, measured on answers of real models: drift, verbatim overlap, withheld verdicts.
 
-    KDGUARD_DATA=... python -m tests.bench.lineage_live
+`KDGUARD_DATA=... python -m tests.bench lineage-live`: one JSON line a result, some minutes of one core.
 
 Drift: an endpoint that is one model at first and another at the end, 120 pairs of models drawn at random; and one that
 samples anew, made of the same pairs by swapping answers at random. Nothing here was used to choose a level.
@@ -8,6 +8,7 @@ samples anew, made of the same pairs by swapping answers at random. Nothing here
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -44,22 +45,20 @@ def main() -> None:
     ]
     rng = np.random.default_rng(0)
     drawn = [tuple(map(int, rng.choice(len(responses.models), 2, replace=False))) for _ in range(PAIRS)]
-    print(
-        "| prompts asked again | change seen, any two models | change seen, siblings | alarm without change |"
-    )
-    print("|---|---|---|---|")
     for prompts in (8, 10, 20, 40, 60):
-        print(
-            f"| {prompts} | {share(texts, drawn, prompts):.2f} | {share(texts, siblings, prompts):.2f} "
-            f"| {share(texts, drawn, prompts, swapped=True):.3f} |"
-        )
-    print(f"\noverlap with one family's answers: {overlap(responses, families)}")
+        told = {
+            "asked_again": prompts,
+            "change_seen": share(texts, drawn, prompts),
+            "change_seen_siblings": share(texts, siblings, prompts),
+            "false_alarms": share(texts, drawn, prompts, swapped=True),
+        }
+        print(json.dumps({"bench": "drift"} | told), flush=True)
+    print(json.dumps({"bench": "overlap"} | overlap(responses, families)), flush=True)
     frame = pd.read_parquet(folder / "responses.parquet").merge(
         pd.read_parquet(folder / "prompts.parquet"), on="prompt_id"
     )
-    print(
-        f"verdicts withheld: {len(doubts(responses, frame, responses.models))} of {len(responses.models)} models"
-    )
+    withheld = doubts(responses, frame, responses.models)
+    print(json.dumps({"bench": "withheld", "models": len(responses.models), "withheld": withheld}))
 
 
 def share(texts: Texts, pairs: Sequence[tuple[int, ...]], prompts: int, *, swapped: bool = False) -> float:
@@ -75,14 +74,14 @@ def share(texts: Texts, pairs: Sequence[tuple[int, ...]], prompts: int, *, swapp
     return float(np.mean(found))
 
 
-def overlap(responses: lineage.Responses, families: lineage.Families) -> str:
+def overlap(responses: lineage.Responses, families: lineage.Families) -> dict[str, float]:
     """Quantiles over models outside the family."""
     shares = containments(responses, families)
     known = ~np.isnan(shares)
     mean = np.where(known, shares, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     outside = mean[(families.of_model < 0)].ravel()
-    levels = ", ".join(f"{level:g}: {np.quantile(outside, level):.3f}" for level in (0.5, 0.9, 0.99, 1.0))
-    return f"quantiles {levels}; above {ORDINARY}: {np.mean(outside > ORDINARY):.2%} of {len(outside)} pairs"
+    levels = {f"quantile_{level:g}": float(np.quantile(outside, level)) for level in (0.5, 0.9, 0.99, 1.0)}
+    return levels | {"above_ordinary": float(np.mean(outside > ORDINARY)), "pairs": len(outside)}
 
 
 if __name__ == "__main__":
