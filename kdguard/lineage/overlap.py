@@ -21,7 +21,8 @@ Floats = npt.NDArray[np.float64]
 
 RUN_WORDS = 8
 ORDINARY = 0.036
-"""Largest overlap of ordinary models with one teacher's stored answers, over 403 prompts of a public collection."""
+"""Of 1,900 pairs of a real model and a family of teachers 17 overlap more; 14 of these models are documented to be the
+family's own or to have begun from its weights (403 prompts, see README.md)."""
 NEARLY_VERBATIM = 0.5
 """Share of an answer's runs from which on it counts as nearly verbatim."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
