@@ -23,6 +23,7 @@ from kdguard.service.gateway.policy import Policy, read_policy
 from kdguard.service.gateway.recording import Recorder
 from kdguard.service.live.baselines import shipped_baseline
 from kdguard.service.live.worker import Worker
+from kdguard.service.pages.routes import router as pages
 from kdguard.service.store.database import Database
 from kdguard.service.store.secrets import open_secrets
 
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         subjects.router,
     ):
         app.include_router(router)
+    app.include_router(pages)
     problems.install(app)
     app.add_middleware(Guard, settings=settings)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]

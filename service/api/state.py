@@ -10,13 +10,10 @@ from pathlib import Path
 
 from fastapi import Request
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 
 from kdguard.service.api.settings import Settings
 from kdguard.service.gateway.deciding import Gateway
 from kdguard.service.ingest.journal import Journal, path_of, sealed
-from kdguard.service.live import parts
-from kdguard.service.live.baselines import active_digest
 from kdguard.service.live.scoring import Folders
 from kdguard.service.live.worker import Worker
 from kdguard.service.out.metrics import BACKLOG_BYTES
@@ -114,10 +111,8 @@ class Service:
     def measure(self) -> int:
         """Journal bytes that wait to be scored, over all tenants; also told to each journal."""
         total = 0
-        for tenant, inbox in list(self._inboxes.items()):
-            with self.database.read() as connection:
-                digest = active_digest(connection, tenant)
-            reach = parts.encoded_to(inbox.folders.signals(digest))
+        for inbox in list(self._inboxes.values()):
+            reach = inbox.folders.passed()
             waiting = [number for number in sealed(inbox.folders.journal) if number > reach]
             sizes = sum(_size(path_of(inbox.folders.journal, number)) for number in waiting)
             inbox.journal.backlog_bytes = sizes + inbox.journal.open_bytes
@@ -132,13 +127,7 @@ class Service:
                 inbox.journal.seal(self.settings.seal_s)
             if time.monotonic() - measured > 1.0:
                 measured = time.monotonic()
-                self._measure_quietly()
-
-    def _measure_quietly(self) -> None:
-        try:
-            self.measure()
-        except SQLAlchemyError:
-            return  # readiness tells of a database that is away; the last measure holds until it is back
+                self.measure()
 
 
 def service_of(request: Request) -> Service:

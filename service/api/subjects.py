@@ -25,7 +25,7 @@ router = APIRouter(tags=["subjects"], responses=RESPONSES)
 
 Kind = Literal["account", "cluster"]
 Disposition = Literal["confirmed", "benign", "watch"]
-AccountId = Annotated[str, Path(max_length=1024, description="Account id, percent-encoded.")]
+AccountId = Annotated[str, Path(min_length=1, max_length=1024, description="Account id, percent-encoded.")]
 
 
 class Listed(BaseModel):

@@ -147,7 +147,7 @@ def delete_account(account_id: AccountId, caller: Admin, service: Serving) -> Qu
         destroyed = keys.destroy(connection, account_id)
         forget_account(connection, caller.tenant, account_id)
         verdicts.forget_subject(connection, caller.tenant, account_id)
-        job = jobs.add(connection, caller.tenant, "forget", {"account": account_id})
+        job = jobs.add(connection, caller.tenant, jobs.FORGET, {"account": account_id})
         marked = _mark_baselines(service, connection, caller.tenant, account_id, facts)
         details = {"key_destroyed": destroyed, "baselines_marked": marked}
         trail.record(

@@ -56,14 +56,17 @@ class Recorder:
         """Record what is waiting, and end."""
         self._ending.set()
         self._thread.join()
-        self.flush()
+        self._flush_or_log()
 
     def _write_all(self) -> None:
         while not self._ending.wait(EVERY_S):
-            try:
-                self.flush()
-            except SQLAlchemyError as error:
-                LOG.error("decisions not recorded", extra={"kd": {"error": type(error).__name__}})
+            self._flush_or_log()
+
+    def _flush_or_log(self) -> None:
+        try:
+            self.flush()
+        except SQLAlchemyError as error:
+            LOG.error("decisions not recorded", extra={"kd": {"error": type(error).__name__}})
 
     def _taken(self) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from kdguard.service.store.database import Database
 from kdguard.service.store.secrets import Secrets
 
 PARTITIONS = 8
+_PASSED = "passed"
 _ROWS_A_TRANSACTION = 2_000
 
 
@@ -52,6 +54,23 @@ class Folders:
     def baselines(self) -> Path:
         """Baseline files."""
         return self.root / "baselines"
+
+    def passed(self) -> int:
+        """Number of the last segment that any baseline's signals held; what is encoded again is no backlog."""
+        marker = self.root / _PASSED
+        before = int(marker.read_text()) if marker.exists() else 0
+        return max([before, *(parts.encoded_to(folder) for folder in self.root.glob("signals/*"))])
+
+    def drop_others(self, digest: str) -> None:
+        """Remove signals and state of baselines that rank no more."""
+        here, passed = self.signals(digest), self.passed()
+        others = [folder for folder in self.root.glob("signals/*") if folder != here]
+        others += [folder for folder in self.root.glob("state/*") if folder != self.state(digest)]
+        if others:
+            (self.root / f"{_PASSED}.partial").write_text(str(passed))
+            os.rename(self.root / f"{_PASSED}.partial", self.root / _PASSED)
+        for folder in others:
+            shutil.rmtree(folder)
 
     def signals(self, digest: str) -> Path:
         """Parts of one baseline: signals depend on what it learnt."""
@@ -91,6 +110,7 @@ class TenantScoring:
         self.baseline = open_baseline(self.folders.baselines, self.digest)
         self._detectors = self.baseline.suite.detectors
         self._signals, self._state = self.folders.signals(self.digest), self.folders.state(self.digest)
+        self.folders.drop_others(self.digest)
         parts.recover(self._signals)
         self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._counts = {part: parts.counts_of(self._signals, part) for part in parts.parts_of(self._signals)}

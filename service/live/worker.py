@@ -19,7 +19,7 @@ from kdguard.errors import InputError
 from kdguard.features.text import hash_identities
 from kdguard.scoring.findings import Policy
 from kdguard.service.live.baselines import active_digest
-from kdguard.service.live.lineage_jobs import run_job
+from kdguard.service.live.lineage_jobs import KIND, run_job
 from kdguard.service.live.scoring import TenantScoring
 from kdguard.service.out.metrics import LOOK_SECONDS, SCORED_AT, SCORING_FAILURES, SUBJECTS
 from kdguard.service.out.webhooks import Sender, announce
@@ -42,7 +42,7 @@ _SHARE = 0.5
 
 @dataclass(slots=True)
 class Worker:
-    """Scores, runs jobs and sends webhooks.
+    """Scores, does jobs and sends webhooks.
 
     Attributes:
         database: The database.
@@ -67,26 +67,28 @@ class Worker:
     private_webhooks: bool = False
     clock: Callable[[], float] = time.monotonic
     failed: str | None = None
-    _next_prune: float = 0.0
     _ending: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
     _tenants: dict[str, _Tenant] = field(default_factory=dict)
-    _sender: Sender | None = None
 
     def start(self) -> None:
-        """Work in a thread of its own until `stop`."""
-        self._thread = threading.Thread(target=self.run, name="worker", daemon=True)
-        self._thread.start()
+        """Work in threads of its own until `stop`: one scores, one sends webhooks and does the other jobs."""
+        self._threads = [
+            threading.Thread(target=work, name=work.__name__, daemon=True)
+            for work in (self.score, self.run_errands)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """End after the step under way, and keep the state."""
         self._ending.set()
-        if self._thread is not None:
-            self._thread.join(_PATIENCE_S)  # what it loses can be folded again from what is on disk
+        ends = self.clock() + _PATIENCE_S
+        for thread in self._threads:
+            thread.join(max(0.0, ends - self.clock()))  # what it loses can be done again from what is on disk
 
-    def run(self) -> None:
-        """Work until `stop`."""
-        self._sender = Sender(self.database, self.secrets, allow_private=self.private_webhooks)
+    def score(self) -> None:
+        """Score until `stop`."""
         try:
             while not self._ending.is_set():
                 if not self.step():
@@ -94,19 +96,30 @@ class Worker:
         finally:
             for tenant in self._tenants.values():
                 tenant.scoring.close()
-            self._sender.close()
+
+    def run_errands(self) -> None:
+        """Send webhooks, do jobs and prune, until `stop`: slow receivers and long audits must not delay scores."""
+        sender = Sender(self.database, self.secrets, allow_private=self.private_webhooks)
+        next_prune = 0.0
+        try:
+            while not self._ending.wait(_IDLE_S):
+                failures: list[str] = []
+                self._attempt(sender.send_due, failures)
+                job = self._attempt(partial(jobs.lease, self.database, KIND), failures)
+                if job is not None:
+                    self._attempt(partial(run_job, self.database, self.data, job), failures)
+                if self.clock() >= next_prune:
+                    self._attempt(partial(prune, self.database), failures)
+                    next_prune = self.clock() + _PRUNE_S
+        finally:
+            sender.close()
 
     def step(self) -> bool:
         """Do what is due; whether there was anything to take in. What fails for one tenant does not stop the others."""
         failures: list[str] = []
         names = self._attempt(self._names, failures) or []
         busy = [self._attempt(partial(self._tenant_step, name), failures) for name in names]
-        self._attempt(self._job_step, failures)
-        if self._sender is not None:
-            self._attempt(self._sender.send_due, failures)
-        if self.clock() >= self._next_prune:
-            self._attempt(partial(prune, self.database), failures)
-            self._next_prune = self.clock() + _PRUNE_S
+        self._attempt(self._forget_step, failures)
         self.failed = ", ".join(sorted(set(failures))) or None
         if failures:
             self._ending.wait(_IDLE_S * 4)
@@ -152,18 +165,14 @@ class Worker:
             self._tenants[name] = tenant
         return tenant
 
-    def _job_step(self) -> None:
-        job = jobs.lease(self.database)
-        if job is None:
-            return
-        if job.kind == "forget":
-            account = str(job.given["account"])
-            self._opened(job.tenant).scoring.forget(account, subject_of(account))
-            self._opened(job.tenant).dirty = True
+    def _forget_step(self) -> None:
+        job = jobs.lease(self.database, jobs.FORGET)
+        if job is not None:
+            account, tenant = str(job.given["account"]), self._opened(job.tenant)
+            tenant.scoring.forget(account, subject_of(account))
+            tenant.dirty = True
             # the job itself named the account: what stays must not
             jobs.finish(self.database, job, {"forgotten": True}, given={})
-        else:
-            run_job(self.database, self.data, job)
 
 
 @dataclass(slots=True)

@@ -213,7 +213,7 @@ class Sender:
             )
             response = self._client.send(request, stream=True)
             response.close()
-        except (httpx.HTTPError, ServiceError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ServiceError, ValueError) as error:
             return str(error) if isinstance(error, ServiceError) else type(error).__name__
         return str(response.status_code)
 

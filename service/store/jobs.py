@@ -16,6 +16,8 @@ from kdguard.service.store.tables import JOBS
 
 LEASE_US = 600_000_000
 MOST_ATTEMPTS = 3
+FORGET = "forget"
+"""Kind of the job that removes an account from signals and state; who scores does it."""
 HELD = "held"
 """Kind of a job whose tables are still being written; nobody takes it."""
 
@@ -45,10 +47,10 @@ def add(connection: Connection, tenant: str, kind: str, given: Mapping[str, Any]
     return job
 
 
-def lease(database: Database) -> Job | None:
-    """Take the oldest job that nobody works at."""
+def lease(database: Database, kind: str) -> Job | None:
+    """Take the oldest job of a kind that nobody works at."""
     now = now_us()
-    free = (JOBS.c.kind != HELD) & or_(
+    free = (JOBS.c.kind == kind) & or_(
         JOBS.c.state == "waiting", (JOBS.c.state == "running") & (JOBS.c.leased_us < now)
     )
     query = select(JOBS).where(free).order_by(JOBS.c.created_us).limit(1)
