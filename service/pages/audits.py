@@ -1,0 +1,73 @@
+"""Lineage audits, and the trail of who saw and did what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from kdguard.service.api import administration, uploads
+from kdguard.service.api.access import Serving
+from kdguard.service.api.problems import Problem
+from kdguard.service.live.lineage_jobs import KIND
+from kdguard.service.pages import queries
+from kdguard.service.pages.rendering import PageRoute, address, page
+from kdguard.service.pages.sessions import Looking
+from kdguard.service.store.api_keys import keys_of
+
+router = APIRouter(prefix="/pages", route_class=PageRoute, include_in_schema=False)
+
+_JOBS = 100
+_ENTRIES = 50
+VERIFIED_AT_ONCE = 5_000
+"""Trails up to this length are verified whenever they are shown; longer ones when asked for."""
+
+
+@router.get("/lineage")
+def get_audits(request: Request, visitor: Looking, service: Serving) -> Response:
+    """Lineage audits, the newest first."""
+    found = uploads.list_jobs(visitor.caller, service, _JOBS)
+    audits = [job for job in found if job.kind == KIND]
+    return page(request, "lineage.html.j2", visitor=visitor, current="lineage", audits=audits)
+
+
+@router.get("/lineage/{job}")
+def get_audit(job: str, request: Request, visitor: Looking, service: Serving) -> Response:
+    """One lineage audit: how far it is, and its verdicts."""
+    audit = uploads.get_job(job, visitor.caller, service)
+    if audit.kind != KIND:
+        raise Problem(404, "not-found", "there is no such lineage audit")
+    return page(request, "audit.html.j2", visitor=visitor, current="lineage", audit=audit)
+
+
+@router.get("/trail")
+def get_trail(
+    request: Request,
+    visitor: Looking,
+    service: Serving,
+    before: Annotated[int | None, Query(ge=0, le=2**62)] = None,
+    check: Literal["1"] | None = None,
+) -> Response:
+    """Who saw and did what, the newest first, and whether the chain holds."""
+    if "audit" not in visitor.caller.scopes:
+        raise Problem(403, "scope", "the audit trail needs a key with the scope 'audit'")
+    with service.database.read() as connection:
+        length = queries.trail_length(connection, visitor.caller.tenant)
+        names = {key.id: key.name for key in keys_of(connection, visitor.caller.tenant)}
+    verified = None
+    if check or length <= VERIFIED_AT_ONCE:
+        verified = administration.verify_trail(visitor.caller, service)
+    told = administration.list_trail(visitor.caller, service, before, _ENTRIES)
+    return page(
+        request,
+        "trail.html.j2",
+        visitor=visitor,
+        current="trail",
+        entries=told.items,
+        names=names,
+        length=length,
+        verified=verified,
+        onward=address("trail", before=told.next) if told.next else None,
+        first=address("trail") if before is not None else None,
+    )

@@ -1,0 +1,179 @@
+"""Sessions of analysts: a signed cookie, read again with its key at every request, and a token for every form."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets as random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated
+from urllib.parse import parse_qsl
+
+import orjson
+from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from kdguard.service.api.access import Caller, doorkeeper_of
+from kdguard.service.api.problems import Problem
+from kdguard.service.api.state import service_of
+from kdguard.service.store.api_keys import keys_of, now_us
+from kdguard.service.store.secrets import Secrets
+
+COOKIE = "kdguard_session"
+IDLE_US = 30 * 60 * 1_000_000
+LONGEST_US = 8 * 3_600 * 1_000_000
+_RENEW_US = 60 * 1_000_000
+_MAC_BYTES = 32
+_MOST_FIELDS = 20
+_FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What the cookie says.
+
+    Attributes:
+        nonce: Names the session; the tokens of its forms come from it.
+        tenant, key: Whose key signed in; empty before.
+        began_us, seen_us: When it began, and when the cookie was last written.
+        since_us: The look before this session, for what changed since; None = there was none.
+    """
+
+    nonce: str
+    began_us: int
+    seen_us: int
+    tenant: str = ""
+    key: str = ""
+    since_us: int | None = None
+
+    def lives(self, at_us: int) -> bool:
+        """Whether it may be used."""
+        return at_us - self.seen_us < IDLE_US and at_us - self.began_us < LONGEST_US
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who looks at a page.
+
+    Attributes:
+        caller: As the interface for programs knows them.
+        name: Of their key.
+        session: Of their browser.
+    """
+
+    caller: Caller
+    name: str
+    session: Session
+
+
+def begin(*, tenant: str = "", key: str = "", since_us: int | None = None) -> Session:
+    """A new session; never one that a browser brought, so that nobody can plant theirs."""
+    at_us = now_us()
+    return Session(
+        nonce=_random_name(), began_us=at_us, seen_us=at_us, tenant=tenant, key=key, since_us=since_us
+    )
+
+
+def token_of(secrets: Secrets, session: Session) -> str:
+    """The token that every form of a session carries."""
+    return hmac.digest(secrets.derived("page forms"), session.nonce.encode(), "sha256").hex()
+
+
+def session_of(request: Request) -> Session | None:
+    """The session that a browser brings, if we signed it and it lives."""
+    text = request.cookies.get(COOKIE, "")
+    try:
+        raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    except (ValueError, UnicodeEncodeError):
+        return None
+    mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
+    if not hmac.compare_digest(mac, _mac(service_of(request).secrets, body)):
+        return None
+    session = Session(**orjson.loads(body))
+    return session if session.lives(now_us()) else None
+
+
+def give(request: Request, response: Response, session: Session) -> None:
+    """Put a session into a browser."""
+    body = orjson.dumps(asdict(session))
+    value = base64.urlsafe_b64encode(_mac(service_of(request).secrets, body) + body).decode().rstrip("=")
+    response.set_cookie(
+        COOKIE,
+        value,
+        max_age=IDLE_US // 1_000_000,
+        path="/pages",
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+
+
+def take(response: Response) -> None:
+    """Take the session out of a browser."""
+    response.delete_cookie(COOKIE, path="/pages", httponly=True, samesite="strict")
+
+
+def keep_alive(request: Request, response: Response) -> None:
+    """Write the session again, now and then, so that it ends after idleness and not in the middle of work."""
+    visitor: Visitor | None = getattr(request.state, "visitor", None)
+    written = COOKIE in "".join(response.headers.getlist("set-cookie"))
+    if visitor is not None and not written and now_us() - visitor.session.seen_us > _RENEW_US:
+        give(request, response, replace(visitor.session, seen_us=now_us()))
+
+
+def visitor_of(request: Request) -> Visitor:
+    """Who looks; their key is read anew, so ending a key ends its sessions.
+
+    Raises:
+        Problem: 401, nobody signed in; 429, too many requests.
+    """
+    service, session = service_of(request), session_of(request)
+    if session is None or not session.key:
+        raise Problem(401, "session", "sign in to see this page")
+    with service.database.read() as connection:
+        mine = (key for key in keys_of(connection, session.tenant) if key.id == session.key)
+        key = next(mine, None)
+    if key is None or not key.usable(now_us()) or "read" not in key.scopes:
+        raise Problem(401, "session", "the key of this session opens nothing any more; sign in with another")
+    doorkeeper_of(request).count(key, service.settings.requests_per_minute)
+    visitor = Visitor(Caller(key.tenant, key.id, key.scopes), key.name, session)
+    request.state.visitor = visitor
+    return visitor
+
+
+async def form_of(request: Request) -> Mapping[str, str]:
+    """The fields of a form that was sent from one of our pages.
+
+    Raises:
+        Problem: 415, not a form; 403, it was sent from elsewhere or is too old; 422, not readable.
+    """
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != _FORM:
+        raise Problem(415, "media-type", f"a form must be sent as {_FORM}")
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise Problem(403, "form", "a form must be sent from a page of this service")
+    try:
+        text = (await request.body()).decode()
+        fields = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS, errors="strict"))
+    except ValueError as error:
+        raise Problem(422, "invalid", "a form must hold few fields, in UTF-8") from error
+    session = await run_in_threadpool(session_of, request)
+    expected = "" if session is None else token_of(service_of(request).secrets, session)
+    if not expected or not hmac.compare_digest(expected.encode(), fields.pop("token", "").encode()):
+        raise Problem(
+            403, "form", "this form is too old, or not from a page of this service; go back and reload"
+        )
+    return fields
+
+
+def _mac(secrets: Secrets, body: bytes) -> bytes:
+    return hmac.digest(secrets.derived("page sessions"), body, "sha256")
+
+
+def _random_name() -> str:
+    return random.token_hex(16)
+
+
+Looking = Annotated[Visitor, Depends(visitor_of)]
+Form = Annotated[Mapping[str, str], Depends(form_of)]
