@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import pandas as pd
 
@@ -16,8 +17,19 @@ from kdguard.lineage.probes import Probe
 from kdguard.lineage.responses import Responses, responses_of
 from kdguard.lineage.verdict import Lineage, LineageVerdict
 
-Judge = Callable[[Responses, int], tuple[LineageVerdict, ...]]
-"""From the table and the number of prompts asked so far to verdicts on the suspect; see `Claim.asked`."""
+
+class Judge(Protocol):
+    """Gives verdicts on the suspect."""
+
+    def __call__(self, table: Responses, asked: int, /, *, last: bool) -> tuple[LineageVerdict, ...]:
+        """Verdicts on a table.
+
+        Args:
+            table: Answers of everybody; the suspect's as far as it was asked.
+            asked: Prompts it was asked so far, see `Claim.asked`.
+            last: The look at which asking stopped; at others the tests that decide are enough.
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -103,11 +115,13 @@ def examine_live(
         answers = asking(probes[:asked]).assign(model=suspect)
         together = pd.concat([stored, answers], ignore_index=True)
         reached = asked if asking.stopped_by is None else _answered(probes, answers)
-        verdicts = judge(responses_of(together, seed=seed), reached)
+        table = responses_of(together, seed=seed)
+        verdicts = judge(table, reached, last=False)
         if asking.stopped_by or any(one.verdict is Lineage.SUPPORTED for one in verdicts):
             break
+    verdicts = judge(table, reached, last=True)
     found = _ask_again(asking, probes[:reached], answers, seed) if again else None
-    told = doubts(responses_of(together, seed=seed), together, [suspect]).get(suspect)
+    told = doubts(table, together, [suspect]).get(suspect)
     reason = found.reason if found is not None and found.changed else told
     if reason is not None:
         verdicts = tuple(withheld(one, reason) for one in verdicts)

@@ -8,8 +8,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from kdguard.cli import app
+from kdguard.cli.lineage.against import deciding
+from kdguard.detectors.fingerprint import default_tests
+from kdguard.lineage import Family, place_families, responses_of
 from tests.lineage.endpoint import probes_frame, prompts_seen, suspect
-from tests.lineage.made import answers, table
+from tests.lineage.made import answers, families, table
 
 PROMPTS = 20
 STUDENT = answers(9001, habits=1, prompts=PROMPTS)
@@ -131,3 +134,20 @@ def test_a_member_of_the_family_is_not_tested_against_itself(folder: Path) -> No
     told = run("test", *against(folder), "--suspect", "teacher-a")
     assert told.exit_code == 0
     assert "teacher-a: a member of the only family asked for" in told.output
+
+
+def test_looks_run_the_deciding_tests_alone() -> None:
+    """A family many have learnt from is decided by another test than the others; both stand first of their kind."""
+    frame = table(prompts=10, controls=2)
+    plain = place_families(families(), responses_of(frame))
+    assert [test.name for test in deciding(default_tests(), plain)] == ["fingerprint.similarity"]
+    told = (
+        Family("a", ("teacher-a",), "north"),
+        Family("b", ("teacher-b",), "south", output_lineage=("north",)),
+        Family("c", ("control-000",), "east", output_lineage=("north",)),
+    )
+    imitated = place_families(told, responses_of(frame))
+    assert [test.name for test in deciding(default_tests(), imitated)] == [
+        "fingerprint.similarity",
+        "fingerprint.imitation",
+    ]

@@ -34,7 +34,7 @@ def frame() -> pd.DataFrame:
     return made[~made["model"].isin(["student", "innocent"])]
 
 
-def judge(table: Responses, asked: int) -> tuple[LineageVerdict, ...]:
+def judge(table: Responses, asked: int, *, last: bool) -> tuple[LineageVerdict, ...]:
     found = place_families(families(), table)
     names = [name for name in table.models if name.startswith("control")]
     listed = pd.DataFrame({"teacher_family": "a", "control": names, "kind": "student_pool"})
@@ -125,7 +125,7 @@ def test_the_stopped_rank_is_that_of_the_whole_table_at_that_look(
             ),
         ]
     ).astype({"prompt_id": str})
-    (stored,) = judge(lineage.responses_of(whole), 10)
+    (stored,) = judge(lineage.responses_of(whole), 10, last=True)
     assert found.verdicts[0].p_value == stored.p_value
 
 

@@ -18,6 +18,7 @@ from kdguard.lineage.beside import Overlaps, with_overlap
 from kdguard.lineage.controls import DEFAULT_KINDS
 from kdguard.lineage.doubts import doubts, withheld
 from kdguard.lineage.drift import Drift
+from kdguard.lineage.protocol import Affinity
 from kdguard.lineage.responses import COLUMNS
 from kdguard.lineage.tables import once_each, read_frame
 
@@ -103,16 +104,19 @@ class Against:
         )
         return replace(found, verdicts=verdicts, doubts=told)
 
-    def judged(self, table: Responses, suspects: Sequence[str], asked: int | None = None) -> Found:
-        """Verdicts on a table, of which suspects were asked so many prompts."""
+    def judged(
+        self, table: Responses, suspects: Sequence[str], asked: int | None = None, *, all_tests: bool = True
+    ) -> Found:
+        """Verdicts on a table, of which suspects were asked so many prompts; by the tests that decide, or by all."""
         placed = lineage.place_families(self.families, table)
         if self.controls is None:
             among = lineage.derived_controls(placed)
         else:
             among = lineage.listed_controls(self.controls, self.kinds, placed, table)
         claim = replace(self.claim, asked=asked)
+        tests = default_tests() if all_tests else deciding(default_tests(), placed)
         workers = min(2, os.cpu_count() or 1) if len(table.texts) > MANY_ANSWERS else 1
-        verdicts = lineage.test(table, placed, among, suspects, default_tests(), claim, workers=workers)
+        verdicts = lineage.test(table, placed, among, suspects, tests, claim, workers=workers)
         itself = tuple(sorted(set(suspects) - {one.suspect for one in verdicts}))
         return Found(
             verdicts,
@@ -131,6 +135,15 @@ class Against:
             return {}
         known = self.frame[self.frame["prompt"].notna()]
         return dict(zip(known["prompt_id"].astype(str), known["prompt"].astype(str), strict=True))
+
+
+def deciding(tests: Sequence[Affinity], families: Families) -> tuple[Affinity, ...]:
+    """The tests that drive the verdict on some family: the first made for each kind."""
+    kinds = {bool(imitated) for imitated in families.much_imitated}
+    first = [
+        next((one for one in tests if one.for_much_imitated == kind), tests[0]) for kind in sorted(kinds)
+    ]
+    return tuple(dict.fromkeys(first))
 
 
 def against(

@@ -37,8 +37,8 @@ def examine_endpoint(
     drawn = shared_probes(probes.drawn(compared.seed), compared.frame)[: compared.budget]
     found: list[Found] = []
 
-    def judge(table: Responses, asked: int) -> tuple[LineageVerdict, ...]:
-        found.append(compared.judged(table, [name], asked))
+    def judge(table: Responses, asked: int, *, last: bool) -> tuple[LineageVerdict, ...]:
+        found.append(compared.judged(table, [name], asked, all_tests=last))
         return found[-1].verdicts
 
     about = about_answers(probes, compared.seed, suspect.name, manner)
