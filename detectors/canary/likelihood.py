@@ -97,6 +97,25 @@ def ranks_of(
     return found
 
 
+def needed_by(
+    statistics: Mapping[str, Any], parameters: Mapping[str, Any], keys: Mapping[KeyName, bytes]
+) -> dict[str, Any]:
+    """The statistics with nothing in them that is another account's: decoys, and the replies of these keys."""
+    rows = [row.split(" ") for row in committed_sites(statistics, parameters)]
+    sizes = [[int(size) for size in row[2:]] for row in rows]
+    decoys = decoy_replies(str(parameters["epoch"]), parameters, sizes)
+    own = [account_replies(key, sizes) for key in keys.values()]
+    wanted = {
+        row[0]: {*decoys[place], *(replies[place] for replies in own)} for place, row in enumerate(rows)
+    }
+    told = {
+        site: [row for row in likelihoods if tuple(row[0]) in wanted[site]]
+        for site, likelihoods in statistics["likelihoods"].items()
+    }
+    marked = {name.account: statistics["marked"][name.account] for name in keys}
+    return {**statistics, "likelihoods": told, "marked": marked}
+
+
 def p_of_ranks(ranks: Sequence[int]) -> float:
     """Chance that ranks drawn at random, from 1 to `DECOY_REPLIES` + 1, are as high; 1 without any."""
     score = sum(_SCORES[rank - 1] for rank in ranks)

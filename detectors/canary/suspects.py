@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.detectors.canary.claims import account_named, committed_choices, contact
-from kdguard.detectors.canary.likelihood import likely, p_of_ranks, ranks_of
+from kdguard.detectors.canary.likelihood import likely, needed_by, p_of_ranks, ranks_of
 from kdguard.detectors.canary.planning import Plan, account_key
 from kdguard.detectors.canary.scoring import draw
 from kdguard.detectors.canary.sites import read_answers
 from kdguard.errors import CanaryError
 from kdguard.evidence import Evidence
+from kdguard.ledger.derivation import KeyName
 from kdguard.ledger.keys import Generation
 from kdguard.stats.multiplicity import holm
 
@@ -40,11 +41,6 @@ class Reading:
     def by_likelihood(self) -> bool:
         """Likelihoods of replies were read, not answers."""
         return "likelihoods" in self.statistics
-
-    def of(self, accounts: Sequence[str]) -> dict[str, Any]:
-        """The statistics for a case about some accounts only: it tells nothing of the others."""
-        marked = self.statistics["marked"]
-        return {**self.statistics, "marked": {account: marked[account] for account in accounts}}
 
 
 def read_suspect(
@@ -142,10 +138,18 @@ def about_accounts(
     return _run(contact if alone else account_named, plan, keys, reading, accounts)
 
 
+def statistics_of(plan: Plan, keys: Generation, reading: Reading, accounts: Sequence[str]) -> dict[str, Any]:
+    """The statistics for a case about some accounts only: it tells nothing of the others."""
+    if reading.by_likelihood:
+        return needed_by(reading.statistics, plan.parameters, _revealed(plan, keys, accounts))
+    marked = reading.statistics["marked"]
+    return {**reading.statistics, "marked": {account: marked[account] for account in accounts}}
+
+
 def account_p_values(plan: Plan, keys: Generation, reading: Reading) -> Floats:
     """Exact p-value of every account of the plan, unadjusted, shape (a,)."""
     if reading.by_likelihood:
-        ranked = _ranked(plan, keys, reading, list(plan.marked))
+        ranked = ranks_of(reading.statistics, plan.parameters, _revealed(plan, keys, list(plan.marked)))
         return np.array([p_of_ranks(ranks) for ranks in ranked])
     choices = committed_choices(reading.statistics, plan.parameters)
     accounts = list(plan.marked.items())
@@ -163,16 +167,16 @@ def account_p_values(plan: Plan, keys: Generation, reading: Reading) -> Floats:
     return p_values
 
 
-def _ranked(plan: Plan, keys: Generation, reading: Reading, accounts: Sequence[str]) -> list[list[int]]:
-    derived = [account_key(keys, account, plan.epoch) for account in accounts]
-    return ranks_of(reading.statistics, plan.parameters, {key.name: key.key.reveal() for key in derived})
-
-
 def _run(
     test: Any, plan: Plan, keys: Generation, reading: Reading, accounts: Sequence[str]
 ) -> tuple[Evidence, ...]:
+    told = statistics_of(plan, keys, reading, accounts)
+    return test(told, plan.parameters, _revealed(plan, keys, accounts))
+
+
+def _revealed(plan: Plan, keys: Generation, accounts: Sequence[str]) -> dict[KeyName, bytes]:
     derived = [account_key(keys, account, plan.epoch) for account in accounts]
-    return test(reading.of(accounts), plan.parameters, {key.name: key.key.reveal() for key in derived})
+    return {key.name: key.key.reveal() for key in derived}
 
 
 def _shares(rows: Sequence[Sequence[int]]) -> list[list[float]]:

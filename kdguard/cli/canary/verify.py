@@ -44,10 +44,9 @@ def verify(
     Ask the suspect each cue of the canaries file several times. Finding nothing is no evidence that nothing was taken.
     Exit status: 0 nothing found, 1 found, 2 bad usage.
     """
-    from kdguard.audit.case import Case, write_case
-    from kdguard.cli.mark_tables import input_digest
+    from kdguard.cli.cases import write_case_of
     from kdguard.detectors.canary.planning import account_key, plan_generation, read_plan
-    from kdguard.detectors.canary.suspects import about_accounts, name_accounts
+    from kdguard.detectors.canary.suspects import about_accounts, name_accounts, statistics_of
     from kdguard.ledger.keys import open_keys, place_of_keys
 
     generation = open_keys(place_of_keys(keys)).generation(plan_generation(canaries))
@@ -60,19 +59,12 @@ def verify(
     hits = [evidence for evidence in found if evidence.p_value is not None and evidence.p_value <= alpha]
     if case and found:
         subjects = [evidence.subject for evidence in found]
-        named = [account_key(generation, subject, plan.epoch).name for subject in subjects]
-        test, files = found[0], [answers, *([clean] if clean else [])]
-        write_case(
-            Case(
-                test=test.detector,
-                version=test.version,
-                keys=tuple((name, generation.number) for name in named),
-                parameters=plan.parameters,
-                statistics=reading.of(subjects),
-                inputs=tuple(map(input_digest, files)),
-            ),
-            case,
-        )
+        named = [
+            (account_key(generation, subject, plan.epoch).name, generation.number) for subject in subjects
+        ]
+        statistics = statistics_of(plan, generation, reading, subjects)
+        files = [answers, *([clean] if clean else [])]
+        write_case_of(case, found[0].detector, named, plan.parameters, statistics, files)
     _print(found, f"epoch {plan.epoch}, {len(plan.marked):,} accounts, {reading.answers} answers", as_json)
     raise typer.Exit(1 if hits else 0)
 

@@ -47,8 +47,8 @@ def verify(
     Finding nothing is no evidence that nothing was taken.
     Exit status: 0 nothing found, 1 found, 2 bad usage.
     """
-    from kdguard.audit.case import Case, write_case
-    from kdguard.cli.mark_tables import input_digest, read_rows
+    from kdguard.cli.cases import write_case_of
+    from kdguard.cli.mark_tables import read_rows
     from kdguard.detectors.twins.planning import read_plan
     from kdguard.detectors.twins.preferences import contrast
     from kdguard.detectors.twins.suspects import (
@@ -73,17 +73,10 @@ def verify(
         found = name_leakers(plan, generation, preferences, alpha, asked)
     if case and found:
         subjects = together or [evidence.subject for evidence in found]
-        write_case(
-            Case(
-                test=found[0].detector,
-                version=found[0].version,
-                keys=tuple((name, generation.number) for name in key_names(plan, subjects)),
-                parameters=plan.parameters,
-                statistics=statistics_of(plan, preferences, subjects, asked),
-                inputs=tuple(map(input_digest, filter(None, [suspect, clean, served]))),
-            ),
-            case,
-        )
+        named = [(name, generation.number) for name in key_names(plan, subjects)]
+        statistics = statistics_of(plan, preferences, subjects, asked)
+        files = filter(None, [suspect, clean, served])
+        write_case_of(case, found[0].detector, named, plan.parameters, statistics, files)
     _print(found, f"{len(preferences):,} sites, {len(plan.sites):,} accounts", as_json)
     raise typer.Exit(any(evidence.p_value is not None and evidence.p_value <= alpha for evidence in found))
 

@@ -27,18 +27,9 @@ def write_mark_case(
     Raises:
         WatermarkError: The key is not of a key store, so that it cannot have been committed.
     """
-    from kdguard.audit.case import Case, write_case
-    from kdguard.cli.mark_tables import input_digest
-    from kdguard.detectors.registered import find
+    from kdguard.cli.cases import write_case_of
 
     if work.asked.name is None or not work.asked.committed:
         raise WatermarkError("--case needs a key that was committed: give --epoch, and --ledger")
-    case = Case(
-        test=test,
-        version=find(test).version,
-        keys=((work.asked.name, work.asked.generation),),
-        parameters=work.mark.parameters(),
-        statistics=statistics,
-        inputs=tuple(input_digest(file) for file in files if file.is_file()),
-    )
-    write_case(case, path)
+    key = (work.asked.name, work.asked.generation)
+    write_case_of(path, test, [key], work.mark.parameters(), statistics, files)

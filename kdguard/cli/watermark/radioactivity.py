@@ -50,7 +50,7 @@ def radioactivity(
     case: options.CaseFile = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Test whether suspects lean to a key's tokens more than clean models do, beside the plain test of their text.
+    """Test whether suspects lean to a key's tokens more than clean models do.
 
     Ask suspects with prompts that bear no mark. A detection proves contact with marked text, not who took it or why;
     finding nothing proves nothing: paraphrase, filtering and targeted removal wash marks out.

@@ -17,7 +17,12 @@ from kdguard.detectors.canary.likelihood import (
     p_of_ranks,
 )
 from kdguard.detectors.canary.planning import Plan, account_key
-from kdguard.detectors.canary.suspects import about_accounts, name_accounts, read_likelihoods
+from kdguard.detectors.canary.suspects import (
+    about_accounts,
+    name_accounts,
+    read_likelihoods,
+    statistics_of,
+)
 from kdguard.errors import CanaryError
 from kdguard.ledger.keys import Generation
 from tests.detectors.canary.made_plan import make_plan
@@ -55,6 +60,14 @@ def test_the_account_that_was_learnt_is_named_and_no_other(tmp_path: Path) -> No
     (told,) = about_accounts(plan, keys, reading, ["a3"], alone=True)
     assert told.p_value is not None
     assert told.p_value > 1e-4
+
+
+def test_a_case_about_one_account_holds_no_reply_of_another(tmp_path: Path) -> None:
+    plan, keys = make_plan(tmp_path, families=("fact", "number"))
+    reading = read_likelihoods(plan, _likelihoods(plan, keys, "a2", 4.0, np.random.default_rng(1)))
+    told = statistics_of(plan, keys, reading, ["a2"])
+    assert told["marked"].keys() == {"a2"}
+    assert {len(rows) for rows in told["likelihoods"].values()} == {DECOY_REPLIES + 1}
 
 
 def test_what_a_clean_model_finds_likely_is_taken_off(tmp_path: Path) -> None:

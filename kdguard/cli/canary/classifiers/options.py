@@ -73,8 +73,7 @@ def conclude(
     as_json: bool,
 ) -> bool:
     """Run the registered test about some accounts, print it, write a case; whether anything was found."""
-    from kdguard.audit.case import Case, write_case
-    from kdguard.cli.mark_tables import input_digest
+    from kdguard.cli.cases import write_case_of
     from kdguard.detectors.registered import find
     from kdguard.evidence import Evidence
 
@@ -85,15 +84,8 @@ def conclude(
         told = orjson.dumps(asdict(outcome)).decode() if as_json else f"{outcome.subject}: {_text(outcome)}"
         typer.echo(told)
     if case is not None:
-        written = Case(
-            test=test.name,
-            version=test.version,
-            keys=tuple((key.name, key.generation) for key in derived),
-            parameters=plan.parameters,
-            statistics=statistics,
-            inputs=tuple(map(input_digest, files)),
-        )
-        write_case(written, case)
+        named = [(key.name, key.generation) for key in derived]
+        write_case_of(case, test.name, named, plan.parameters, statistics, files)
     p_values = [outcome.p_value for outcome in found if isinstance(outcome, Evidence)]
     hit = any(p is not None and p <= alpha for p in p_values)
     if not hit:
