@@ -29,13 +29,13 @@ def baseline(
     from kdguard.cli.session import bound_of
     from kdguard.detectors import default_suite
     from kdguard.readers.log import open_log
-    from kdguard.scoring.facts import read_accounts
+    from kdguard.scoring.facts import read_account_ids, read_accounts
     from kdguard.scoring.store import save_baseline
 
     if "-" in logs:
         raise typer.BadParameter("a baseline reads its log twice, so it cannot come from standard input")
     table = read_accounts(accounts) if accounts else None
-    left_out = exclude.read_text().split() if exclude else []
+    left_out = read_account_ids(exclude) if exclude else []
     bound = bound_of(lateness)
     log = open_log(logs, log_format, account=account, time=time, in_arrival_order=bound is not None)
     learnt = kdguard.learn_baseline(

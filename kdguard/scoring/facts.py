@@ -71,6 +71,21 @@ def read_accounts(path: Path) -> pa.Table:
     return accounts_table(frame, name=str(path))
 
 
+def read_account_ids(path: Path) -> list[str]:
+    """Read account ids, one a line; empty lines are left out.
+
+    Raises:
+        AccountsError: The file cannot be read, or is no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccountsError(
+            f"{path}: must be a text file with one account id a line, got: {error}"
+        ) from error
+    return [line.strip() for line in lines if line.strip()]
+
+
 def accounts_table(frame: pd.DataFrame, *, name: str = "accounts") -> pa.Table:
     """Bring a data frame into the accounts schema; absent columns become null.
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kdguard.errors import AccountsError
 from kdguard.features.text import Codes, hash_identities, mix
 from kdguard.scoring.facts import Facts, gather
 
@@ -21,7 +22,11 @@ SYSTEMS_PER_ACCOUNT = 3
 def accounts_seen(
     exchanges: Iterable[pa.RecordBatch], accounts: pa.Table | None, exclude: Collection[str]
 ) -> Facts:
-    """First pass: who is in the log, with the organisation the log names."""
+    """First pass: who is in the log, with the organisation the log names.
+
+    Raises:
+        AccountsError: Accounts are to be left out, and the log has none of them.
+    """
     orgs: dict[str, int] = {}
     for batch in exchanges:
         org = pa.array(hash_identities(batch.column("org_id")))
@@ -29,6 +34,11 @@ def accounts_seen(
         for row in pairs.group_by("account").aggregate([("org", "max")]).to_pylist():
             if row["account"] is not None:
                 orgs[row["account"]] = max(orgs.get(row["account"], 0), row["org_max"])
+    if exclude and not any(name in orgs for name in exclude):
+        raise AccountsError(
+            f"of the accounts to leave out at least one must be in the log, got {len(exclude)}, such as "
+            f"{next(iter(exclude))!r}, and the log has none; ids are compared letter for letter"
+        )
     names = np.array(sorted(set(orgs) - set(exclude)), dtype=object)
     return gather(names, np.array([orgs[name] for name in names], np.uint64), accounts)
 

@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from kdguard.errors import AccountsError
 from kdguard.features.text import hash_identities
-from kdguard.scoring.facts import Facts, accounts_table, gather, read_accounts
+from kdguard.scoring.facts import Facts, accounts_table, gather, read_account_ids, read_accounts
+from kdguard.scoring.passes import accounts_seen
 
 
 def facts_of(frame: pd.DataFrame, ids: list[str]) -> Facts:
@@ -76,3 +78,25 @@ def test_subjects_are_hashes_of_ids_in_ascending_order() -> None:
     import pyarrow as pa
 
     assert (hash_identities(pa.array(found.account_id.tolist())) == found.subject).all()
+
+
+def test_account_ids_are_lines_and_may_hold_spaces(tmp_path: Path) -> None:
+    listed = tmp_path / "thieves.txt"
+    listed.write_text("\ufeffacct 1\r\n\n  acct-2  \n", encoding="utf-8")
+    assert read_account_ids(listed) == ["acct 1", "acct-2"]
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00"])
+def test_a_list_of_accounts_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    listed = tmp_path / "thieves.txt"
+    if content is not None:
+        listed.write_bytes(content)
+    with pytest.raises(AccountsError, match=r"thieves\.txt: must be a text file with one account id a line"):
+        read_account_ids(listed)
+
+
+def test_accounts_left_out_must_be_in_the_log() -> None:
+    log = [pa.record_batch({"org_id": pa.nulls(3, pa.string()), "account_id": pa.array(["a", "b", None])})]
+    assert accounts_seen(log, None, ["b", "gone"]).account_id.tolist() == ["a"]
+    with pytest.raises(AccountsError, match="got 1, such as 'B', and the log has none"):
+        accounts_seen(log, None, ["B"])
