@@ -49,9 +49,12 @@ def test_canaries_are_asked_and_an_innocent_model_is_not_accused(folder: Path) -
     assert all(row["logprob"] < 0 for row in rows)
     verify = ("canary", "verify", "--canaries", canaries, "--answers", out)
     _run(*verify)
-    told = json.loads(_run(*verify, "--account", "acme", "--alpha", 0, "--json"))
+    told = json.loads(_run(*verify, "--account", "acme", "--alpha", 0, "--case", folder / "case", "--json"))
     assert told["detector"] == "canary.likelihood"
     assert 0 < told["p_value"] <= 1
+    _run("audit", "sign", folder / "case", "--ledger", folder / "ledger", "--out", folder / "bundle")
+    again = json.loads(_run("audit", "verify", folder / "bundle", "--input", out, "--json"))
+    assert again["result"] == [told]
     _run(*asked, "--times", 2, "--max-tokens", 8)
     assert len(out.read_text().splitlines()) == 2 * 2
     _run(*verify)
