@@ -21,6 +21,10 @@ AGAIN = "/again"
 """Ends the request id of a prompt that is asked a second time, to see whether the endpoint is still the same model."""
 
 
+SEALED = "seal"
+"""What stops a folder that was closed with fewer prompts than are asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
     """How prompts are put; the same for suspect, teachers and controls, or length and decoding confound the test.
@@ -64,7 +68,7 @@ class Asking:
 
     Attributes:
         spent: What was used so far.
-        stopped_by: The limit that kept prompts from being asked; None = none.
+        stopped_by: The limit that kept prompts from being asked, or `SEALED`; None = none.
     """
 
     def __init__(
@@ -112,7 +116,7 @@ class Asking:
             )
             self.spent, self.stopped_by = found.spent, found.stopped_by
         elif not {ask.request_id for ask in asks} <= self._writer.done_ids():
-            self.stopped_by = "the sealed folder"
+            self.stopped_by = SEALED
         answers = answers_of(self._writer, probes, again=again)
         if answers.empty and not again:
             why = found.first_error or (f"the budget of {found.stopped_by}" if found.stopped_by else "sealed")

@@ -66,7 +66,10 @@ def test_answers_asked_beforehand_are_tested_as_stored_ones(folder: Path) -> Non
         asked = run(
             "ask", "--url", script.url, "--model", "s", "--out", out, "--probes", folder / "probes.csv"
         )
-    assert asked.exit_code == 0, asked.output
+        more = run(
+            "ask", "--url", script.url, "--model", "s", "--out", out, "--probes", folder / "probes.csv"
+        )
+    assert asked.exit_code == more.exit_code == 0, asked.output
     assert sorted(prompts_seen(script)) == sorted([*range(PROMPTS)] * 2)
     found = run("test", *against(folder), "--responses", out, "--suspect", "s", "--json")
     (line,) = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
@@ -151,3 +154,15 @@ def test_looks_run_the_deciding_tests_alone() -> None:
         "fingerprint.similarity",
         "fingerprint.imitation",
     ]
+
+
+def test_a_closed_folder_takes_no_further_prompts(folder: Path) -> None:
+    command = ("--model", "s", "--out", folder / "s", "--probes", folder / "probes.csv", "--no-again")
+    with suspect(lambda number, prompt: STUDENT[prompt]) as script:
+        few = run("ask", "--url", script.url, *command, "--count", 12)
+        more = run("ask", "--url", script.url, *command)
+        other = run("ask", "--url", script.url, *command, "--max-tokens", 9)
+    assert few.exit_code == 0
+    assert "was closed with 12 of 20 prompts; use another folder" in str(more.exception)
+    assert "was begun about" in str(other.exception)
+    assert len(script.seen) == 12

@@ -63,7 +63,8 @@ def ask(
     from kdguard.cli.progress import StageBars
     from kdguard.distill.teachers.budget import Budget
     from kdguard.distill.transcripts.writer import TranscriptWriter
-    from kdguard.lineage.asking import Asking, Manner, about_answers
+    from kdguard.errors import LineageError
+    from kdguard.lineage.asking import SEALED, Asking, Manner, about_answers
     from kdguard.lineage.drift import asked_again, drift
 
     chosen, manner = probes_of(probes), Manner(max_tokens=max_tokens, temperature=temperature, system=system)
@@ -86,6 +87,10 @@ def ask(
             say=lambda done, total: bars.stage("ask", done, total),
         )
         answers = asking(drawn)
+        if asking.stopped_by == SEALED:
+            raise LineageError(
+                f"{out}: was closed with {len(answers)} of {len(drawn)} prompts; use another folder"
+            )
         whole = len(answers) == len(drawn)
         if again and asking.stopped_by is None and whole:
             second = asking(drawn[: asked_again(len(drawn))], again=True)
