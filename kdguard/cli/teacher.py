@@ -40,6 +40,9 @@ def serve(
     mark_keys: Annotated[
         Path | None, typer.Option(help="Key store of the marks; else KDGUARD_KEYS.", metavar="DIR")
     ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="Ledger that the watermark's key is committed in.", metavar="DIR")
+    ] = None,
 ) -> None:
     """Serve a local model; any OpenAI client can talk to it.
 
@@ -65,7 +68,7 @@ def serve(
     )
     with listen(host, port) as listening:
         told = "biased" if biased_logprobs else "model"
-        marks = MarkOptions(mark, delta, epoch, canaries, twins, mark_keys)
+        marks = MarkOptions(mark, delta, epoch, canaries, twins, mark_keys, ledger)
         teacher = marked_teacher(model, marks, name=name, rows=rows, device=device, logprobs_of=told)
         served = create_teacher_app(teacher, settings)
         place = f"[{host}]" if ":" in host else host

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kdguard.errors import WatermarkError
+import typer
 
 if TYPE_CHECKING:
     from kdguard.detectors.watermark.processors import MarkProcessor
     from kdguard.distill.teachers.protocol import Teacher
-    from kdguard.ledger.keys import KeyStore
 
 
 class MarkOptions(NamedTuple):
@@ -22,6 +21,7 @@ class MarkOptions(NamedTuple):
     canaries: Path | None
     twins: Path | None
     keys: Path | None
+    ledger: Path | None
 
 
 def marked_teacher(folder: Path, options: MarkOptions, **settings: Any) -> Teacher:
@@ -39,23 +39,22 @@ def marked_teacher(folder: Path, options: MarkOptions, **settings: Any) -> Teach
 
     store = open_keys(place_of_keys(options.keys))
     marks = read_marks(store, canaries=options.canaries, twins=options.twins)
-    mark = None if options.mark is None else _processor(folder, options.mark, options, store)
+    mark = None if options.mark is None else _processor(folder, options)
     teacher = LocalTeacher.load(folder, mark=mark, **settings)
     return MarkedTeacher(teacher, marks) if marks.filters or marks.released else teacher
 
 
-def _processor(folder: Path, mark: Path, options: MarkOptions, store: KeyStore) -> MarkProcessor:
+def _processor(folder: Path, options: MarkOptions) -> MarkProcessor:
     from transformers import AutoConfig
 
-    from kdguard.detectors.watermark.keys import derived_key
-    from kdguard.detectors.watermark.mark import LEDGER_SCHEME, read_mark
+    from kdguard.cli.watermark.keys import key_of, mark_of
+    from kdguard.cli.watermark.options import Named
     from kdguard.detectors.watermark.processors import MarkProcessor
-    from kdguard.ledger.derivation import KeyName
 
-    if options.epoch is None:
-        raise WatermarkError("--mark needs --epoch, the period whose key writes it")
-    scheme = read_mark(mark).scheme
-    secret = store.current.derive(KeyName(LEDGER_SCHEME, "", options.epoch)).key.reveal()
-    key = derived_key(secret, scheme.key_words, scheme.key_bits)
+    named = Named(options.mark, None, None, None, options.keys, options.epoch, "", options.ledger)
+    mark = mark_of(named)
+    asked = key_of(mark, named)
+    if not asked.committed:
+        typer.echo("without --ledger nobody checks that the watermark's key was committed to", err=True)
     vocab = int(AutoConfig.from_pretrained(folder).vocab_size)
-    return MarkProcessor(scheme, key, vocab=vocab, delta=options.delta)
+    return MarkProcessor(mark.scheme, asked.key, vocab=vocab, delta=options.delta)

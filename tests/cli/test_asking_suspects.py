@@ -92,3 +92,25 @@ def test_an_endpoint_needs_a_model_name_and_gives_no_likelihoods(folder: Path) -
     done = RUN.invoke(app, [*words, "--out", str(folder / "x")])
     assert isinstance(done.exception, InputError)
     assert "an endpoint needs --model" in str(done.exception)
+
+
+def test_a_teacher_writes_the_mark_that_was_committed(folder: Path) -> None:
+    from kdguard.cli.teacher_marks import MarkOptions, marked_teacher
+    from kdguard.detectors.interview import answers
+
+    mark = folder / "mark.json"
+    mark.write_text('{"scheme": "green-siphash", "width": 1, "gamma": 0.25}')
+    committed = ("audit", "commit", "--scheme", "watermark", "--epoch", "2026-12", "--parameters", mark)
+    _run(*committed, "--ledger", folder / "ledger")
+    _run("audit", "keys", "rotate", "--ledger", folder / "ledger")
+    options = MarkOptions(mark, 8.0, "2026-12", None, None, None, folder / "ledger")
+    teacher = marked_teacher(folder / "model", options, rows=16)
+    said = answers(teacher, [(f"{n}", f"Question {n}?") for n in range(16)], max_tokens=60)
+    rows = [{"token_ids": tokenizer(chat=True)(one.response)["input_ids"]} for one in said]
+    texts = folder / "texts.jsonl"
+    texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    named = ("--mark", mark, "--epoch", "2026-12", "--ledger", folder / "ledger")
+    _run("watermark", "detect", texts, *named, status=1)
+    (folder / "other.json").write_text('{"scheme": "green-siphash", "width": 2, "gamma": 0.25}')
+    with pytest.raises(InputError, match="other parameters"):
+        marked_teacher(folder / "model", options._replace(mark=folder / "other.json"))
