@@ -30,7 +30,8 @@ def serve(
 ) -> None:
     """Serve: exchanges in; verdicts, evidence and decisions out. Everything else is set by KDGUARD_SERVICE_ variables.
 
-    Exit status: 2 bad usage, settings or address; 0 after SIGTERM or SIGINT, once requests under way are answered.
+    Exit status: 2 bad usage, settings or address; 130 and 143 after SIGINT and SIGTERM, once requests under way
+    are answered, within ten seconds.
     """
     from kdguard.service.api import running
 

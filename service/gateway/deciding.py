@@ -6,7 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from kdguard.service.gateway.facts import Facts, Standing, Wording
@@ -88,7 +88,7 @@ class Gateway:
         """Decide about one request."""
         account = question.account_id
         standing = Standing() if account is None else self.facts.standing(tenant, account)
-        wording = self.facts.wording(tenant, question.texts)
+        wording = self.facts.wording(tenant, question.texts) if self.policy.reads_words else Wording()
         rule = next((rule for rule in self.policy.rule if fits(rule, question, standing, wording)), None)
         would = rule.actions if rule is not None else (Action.ALLOW,)
         throttled = rule is not None and Action.THROTTLE in would and self._over(tenant, account, rule)
@@ -168,9 +168,16 @@ def _record(
     tenant: str, subject: str, question: Question, decided: Decided, standing: Standing
 ) -> dict[str, Any]:
     body = {
-        name: value
-        for name, value in asdict(decided).items()
-        if name not in ("id", "applied") and value not in (None, ())
+        "actions": [action.value for action in decided.actions],
+        "would": [action.value for action in decided.would],
+        "rule": decided.rule,
+        "because": list(decided.because),
+        "throttled": decided.throttled,
+        "call_id": question.call_id,
+        "model": question.model,
+        "asks": sorted(question.asks),
+        "verdict": standing.decision,
+        "p_value": standing.p_value,
     }
     return {
         "id": decided.id,
@@ -179,7 +186,5 @@ def _record(
         "at_us": now_us(),
         "action": "+".join(action.value for action in decided.would),
         "applied": decided.applied,
-        "body": body
-        | {"call_id": question.call_id, "model": question.model, "asks": sorted(question.asks)}
-        | {"verdict": standing.decision, "p_value": standing.p_value},
+        "body": body,
     }

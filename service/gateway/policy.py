@@ -99,6 +99,11 @@ class Policy(BaseModel):
     dry_run: bool = True
     rule: tuple[Rule, ...] = ()
 
+    @property
+    def reads_words(self) -> bool:
+        """Whether any rule rests on what a request looks like; otherwise nothing classifies it."""
+        return any(rule.techniques for rule in self.rule)
+
     def check_techniques(self, known: Collection[str]) -> None:
         """Refuse rules about techniques that the classifier does not know.
 

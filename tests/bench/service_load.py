@@ -1,7 +1,7 @@
 """Load on the scoring service from a second process, beside a bare FastAPI route in the same run.
 
-`python -m tests.bench.service_load [--seconds 5] [--connections 8]`: one JSON line a path, with wall figures and the
-server's CPU seconds, which are what can be compared on a busy machine.
+`python -m tests.bench.service_load [--seconds 5] [--connections 8] [--split]`: one JSON line a path, with wall figures and
+the CPU seconds of the server, which are what can be compared on a busy machine.
 """
 
 from __future__ import annotations
@@ -63,11 +63,15 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument(
+        "--split", action="store_true", help="leave scoring out: what taking in costs by itself"
+    )
     given = parser.parse_args()
     loads = [_decide(), _ndjson(), _arrow(), _spans()]
     with tempfile.TemporaryDirectory() as folder:
         limits = (("KDGUARD_SERVICE_REQUESTS_PER_MINUTE", "10000000"), ("KDGUARD_SERVICE_REFRESH_S", "10"))
-        service, key = started(Path(folder) / "data", environment=limits)
+        split = ("--split",) if given.split else ()
+        service, key = started(Path(folder) / "data", *split, environment=limits)
         bare, bare_port = _bare()
         try:
             port = int(service.url.rsplit(":", 1)[1])
@@ -80,7 +84,8 @@ def main() -> None:
                 )
                 told["rate_ratio_to_bare_route"] = round(told["rows_a_second"] / beside["rows_a_second"], 3)
                 print(json.dumps(told | {"load_average": round(os.getloadavg()[0], 1)}), flush=True)
-            print(json.dumps(_lag(service.url, key or "")), flush=True)
+            if not given.split:
+                print(json.dumps(_lag(service.url, key or "")), flush=True)
         finally:
             bare.kill()
             bare.wait()

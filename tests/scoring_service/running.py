@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.process
 import os
 import re
 import signal
@@ -18,6 +20,7 @@ from typing import Any
 import httpx
 
 from kdguard.service.api.app import create_app
+from kdguard.service.api.running import serve
 from kdguard.service.api.settings import Settings
 from kdguard.service.store import api_keys
 from kdguard.service.store.api_keys import SCOPES
@@ -136,8 +139,52 @@ class Process:
         """SIGTERM; seconds until it was gone."""
         began = time.monotonic()
         self.process.terminate()
-        assert self.process.wait(60) == 0
+        assert self.process.wait(60) == -signal.SIGTERM
         return time.monotonic() - began
+
+
+@dataclass
+class Forked:
+    """A service in a process forked from one that has imported everything: it is there at once."""
+
+    process: multiprocessing.process.BaseProcess
+    url: str
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.join()
+
+    def end(self) -> None:
+        """SIGTERM."""
+        self.process.terminate()
+        self.process.join(60)
+        assert self.process.exitcode == -signal.SIGTERM
+
+
+def forked(folder: Path) -> tuple[Forked, str | None]:
+    """Start a service; the process, and the first key if it made one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["kdguard.service.api.running", "sklearn", "tests.scoring_service.running"]
+    )
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_serve, args=(folder, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    with ours:
+        url, key = ours.recv()
+    return Forked(process, url), key
+
+
+def _serve(folder: Path, told: Any) -> None:
+    with open(os.devnull, "w") as nowhere:
+        sys.stderr = nowhere
+        given: dict[str, Any] = {**QUICK, "data": folder, "port": 0}
+        key, server, listening = serve(Settings(**given))
+        told.send((f"http://127.0.0.1:{listening.getsockname()[1]}", key))
+        told.close()
+        server.run(sockets=[listening])
 
 
 def started(
