@@ -76,7 +76,6 @@ class MarkedTeacher:
         text = self._marks.released.get((ask.account_id or "", ask.prompt))
         if text is None or ask.top_logprobs is not None or ask.history:
             return None
-        words = len(text.split())
         return [
             Answer(
                 request_id=ask.request_id,
@@ -84,12 +83,17 @@ class MarkedTeacher:
                 model=self.name,
                 response=text,
                 finish_reason="stop",
-                input_tokens=len(ask.prompt.split()),
-                output_tokens=words,
+                input_tokens=self._tokens(ask.prompt),
+                output_tokens=self._tokens(text),
                 latency_ms=0.0,
             )
             for choice in range(ask.n)
         ]
+
+    def _tokens(self, text: str) -> int:
+        """For the bill: tokens where the teacher's tokenizer is at hand, else words."""
+        tokenizer = getattr(self._teacher, "tokenizer", None)
+        return len(text.split() if tokenizer is None else tokenizer(text)["input_ids"])
 
     def _placed(self, ask: Ask, answer: Answer) -> Answer:
         filtered = self._marks.filters.get(ask.account_id or "")
