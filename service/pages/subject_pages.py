@@ -26,7 +26,8 @@ from kdguard.service.pages.exhibits import redacted
 from kdguard.service.pages.figures import Mark
 from kdguard.service.pages.rendering import PageRoute, address, page
 from kdguard.service.pages.sessions import Form, Looking, Visitor
-from kdguard.service.store import verdicts
+from kdguard.service.store import trail, verdicts
+from kdguard.service.store.api_keys import now_us
 from kdguard.verdict import Verdict
 
 router = APIRouter(prefix="/pages", route_class=PageRoute, include_in_schema=False)
@@ -118,10 +119,38 @@ def post_dispose(visitor: Looking, service: Serving, fields: Form) -> Response:
     if kind == "account":
         subjects.dispose_account(subject, told, visitor.caller, service)
     elif kind == "cluster":
-        subjects.dispose_cluster(subject, told, visitor.caller, service)
+        detail = subjects.dispose_cluster(subject, told, visitor.caller, service)
+        if fields.get("members"):
+            _dispose_members(service, visitor, detail.verdict["subject"]["members"], subject, told)
     else:
         raise Problem(422, "invalid", "a conclusion must be about an account or a cluster")
     return RedirectResponse(address(kind, id=subject) + "#conclusions", 303)
+
+
+def _dispose_members(
+    service: Service, visitor: Visitor, members: Sequence[str], cluster: str, told: Disposing
+) -> None:
+    """Note the same of every account of a cluster, in one transaction."""
+    tenant, actor = visitor.caller.tenant, visitor.caller.actor
+    note, at_us = f"{told.note}\n(with cluster {cluster})".strip(), now_us()
+    with service.database.write() as connection:
+        for account in queries.briefly(connection, tenant, members):
+            verdicts.dispose(
+                connection,
+                tenant,
+                "account",
+                account,
+                disposition=told.disposition,
+                note=note,
+                actor=actor,
+                at_us=at_us,
+            )
+            details = {"disposition": told.disposition, "with": cluster}
+            trail.record(
+                connection, tenant, actor=actor, action="account.dispose", account=account, details=details
+            )
+    for account in members:
+        service.gateway.facts.forget(tenant, account)
 
 
 def _common(
