@@ -1,7 +1,7 @@
 """Load on the scoring service from a second process, beside a bare FastAPI route in the same run.
 
-`python -m tests.bench.service_load [--seconds 5] [--connections 8] [--split]`: one JSON line a path, with wall figures and
-the CPU seconds of the server, which are what can be compared on a busy machine.
+`python -m tests.bench.service_load [--seconds 5] [--connections 8] [--split]`: one JSON line a path, with wall figures
+and the CPU seconds of the server, which are what can be compared on a busy machine.
 """
 
 from __future__ import annotations
