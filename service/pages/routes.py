@@ -22,6 +22,7 @@ _FILES = {
 }
 
 
+@router.get("/")
 @router.get("/pages")
 def get_start(request: Request) -> Response:
     """Where analysts begin."""

@@ -203,3 +203,8 @@ def test_sessions_are_kept_alive(visited: Running) -> None:
     renewed = httpx.get(f"{visited.url}/pages/accounts", headers={"cookie": cookie})
     assert renewed.status_code == 200
     assert "set-cookie" in renewed.headers
+
+
+@pytest.mark.parametrize("path", ["/", "/pages"])
+def test_the_address_alone_leads_to_the_pages(visited: Running, path: str) -> None:
+    assert stranger(visited).get(path).headers["location"] == START
