@@ -26,7 +26,7 @@ def baseline(
 ) -> None:
     """Learn a baseline from a month of your own traffic. Thieves you know of: name them with --exclude."""
     import kdguard
-    from kdguard.cli.session import bound_of
+    from kdguard.cli.session import bound_of, check_places
     from kdguard.detectors import default_suite
     from kdguard.readers.log import open_log
     from kdguard.scoring.facts import read_account_ids, read_accounts
@@ -34,6 +34,7 @@ def baseline(
 
     if "-" in logs:
         raise typer.BadParameter("a baseline reads its log twice, so it cannot come from standard input")
+    check_places(out)
     table = read_accounts(accounts) if accounts else None
     left_out = read_account_ids(exclude) if exclude else []
     bound = bound_of(lateness)

@@ -43,10 +43,11 @@ def score(
 ) -> None:
     """Rank accounts, and groups of accounts acting as one, by how surely they extract the model."""
     from kdguard.cli.render import report_rejects, write_reports
-    from kdguard.cli.session import score_logs
+    from kdguard.cli.session import check_places, score_logs
 
     if fail_on not in {"flag", "review"}:
         raise typer.BadParameter("--fail-on must be flag or review")
+    check_places(rejects, ocsf, report)
     scored = score_logs(
         logs,
         baseline=baseline,

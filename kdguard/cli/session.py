@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 import kdguard
 from kdguard.detectors import default_suite
+from kdguard.errors import InputError
 from kdguard.readers import Rejects
 from kdguard.readers.log import open_log
 from kdguard.scoring.baseline import Baseline
@@ -29,6 +31,19 @@ class Scored:
 
     findings: Findings
     rejects: Rejects
+
+
+def check_places(*places: Path | None) -> None:
+    """Refuse before the work what could not be written after it.
+
+    Raises:
+        InputError: A file's folder is not there, or closed to writing, or the file is a folder itself.
+    """
+    for place in places:
+        if place is not None and (place.is_dir() or not os.access(place.parent, os.W_OK)):
+            raise InputError(
+                f"{place}: must be a file in a folder that is there and may be written to; make the folder first"
+            )
 
 
 def open_baseline(path: Path | None) -> Baseline:

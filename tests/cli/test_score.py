@@ -170,6 +170,16 @@ def test_a_file_with_no_readable_line_is_an_error(tmp_path: Path, content: bytes
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--rejects", "--ocsf", "--report"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path: Path, option: str) -> None:
+    place = str(tmp_path / "nowhere" / "file")
+    for given in (place, str(tmp_path)):
+        run = kdguard("score", "no-such-log.jsonl", option, given)
+        assert run.returncode == 2
+        assert given.encode() in run.stderr
+        assert b"make the folder first" in run.stderr
+
+
 def test_an_internal_error_shows_no_prompt(folder: Path) -> None:
     done = kdguard("score", str(folder / "log.jsonl"), "--baseline", str(folder / "accounts.csv"))
     assert done.returncode == 2
