@@ -16,6 +16,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from kdguard.errors import InputError
 from kdguard.report.words import DECISION_WORDS, count, number_words, p_words, stratum_words, visible
 from kdguard.service.api.problems import Problem, problem_of
 from kdguard.service.api.state import service_of
@@ -58,7 +59,15 @@ class PageRoute(APIRoute):
         return served
 
 
-_TOLD = (Problem, RequestValidationError, HTTPException, OperationalError, InterfaceError, TimeoutError)
+_TOLD = (
+    Problem,
+    RequestValidationError,
+    HTTPException,
+    InputError,
+    OperationalError,
+    InterfaceError,
+    TimeoutError,
+)
 
 
 def _problem_page(request: Request, problem: Problem) -> Response:

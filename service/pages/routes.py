@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from kdguard.service.api.problems import Problem
-from kdguard.service.pages import audits, entry, lists, subject_pages, thresholds
+from kdguard.service.pages import audits, conclusions, entry, lists, subject_pages, thresholds
 from kdguard.service.pages.rendering import PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
-for part in (entry, lists, subject_pages, audits, thresholds):
+for part in (entry, lists, subject_pages, conclusions, audits, thresholds):
     router.include_router(part.router)
 
 _FILES = {

@@ -1,4 +1,4 @@
-"""One account or one cluster: why it stands where it does, what it did, who is tied to it, what persons concluded."""
+"""One account or one cluster: why it stands where it does, what it did, and who is tied to it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, cast
 import duckdb
 import orjson
 from fastapi import APIRouter, Query, Request
-from pydantic import ValidationError
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from kdguard.report.cards import Card, card
 from kdguard.report.graph import draw
@@ -17,17 +16,15 @@ from kdguard.report.plots import Plots
 from kdguard.report.saved import load
 from kdguard.service.api import subjects
 from kdguard.service.api.access import Serving
-from kdguard.service.api.problems import Problem
 from kdguard.service.api.state import Service
-from kdguard.service.api.subjects import Detail, Disposing
+from kdguard.service.api.subjects import Detail
 from kdguard.service.live.baselines import active_digest
 from kdguard.service.pages import activity, figures, queries
 from kdguard.service.pages.exhibits import redacted
 from kdguard.service.pages.figures import Mark
-from kdguard.service.pages.rendering import PageRoute, address, page
-from kdguard.service.pages.sessions import Form, Looking, Visitor
-from kdguard.service.store import trail, verdicts
-from kdguard.service.store.api_keys import now_us
+from kdguard.service.pages.rendering import PageRoute, page
+from kdguard.service.pages.sessions import Looking, Visitor
+from kdguard.service.store import verdicts
 from kdguard.verdict import Verdict
 
 router = APIRouter(prefix="/pages", route_class=PageRoute, include_in_schema=False)
@@ -106,51 +103,6 @@ def get_cluster(request: Request, visitor: Looking, service: Serving, id: Id) ->
         known=known,
         members=members[:MOST_MEMBERS],
     )
-
-
-@router.post("/dispose")
-def post_dispose(visitor: Looking, service: Serving, fields: Form) -> Response:
-    """Note what the visitor concluded, as the interface for programs does: it needs the scope `decide` too."""
-    kind, subject = fields.get("kind", ""), fields.get("id", "")
-    try:
-        told = Disposing.model_validate({name: fields.get(name, "") for name in ("disposition", "note")})
-    except ValidationError as error:
-        raise Problem(422, "invalid", "choose a conclusion; a note has at most 4,000 characters") from error
-    if kind == "account":
-        subjects.dispose_account(subject, told, visitor.caller, service)
-    elif kind == "cluster":
-        detail = subjects.dispose_cluster(subject, told, visitor.caller, service)
-        if fields.get("members"):
-            _dispose_members(service, visitor, detail.verdict["subject"]["members"], subject, told)
-    else:
-        raise Problem(422, "invalid", "a conclusion must be about an account or a cluster")
-    return RedirectResponse(address(kind, id=subject) + "#conclusions", 303)
-
-
-def _dispose_members(
-    service: Service, visitor: Visitor, members: Sequence[str], cluster: str, told: Disposing
-) -> None:
-    """Note the same of every account of a cluster, in one transaction."""
-    tenant, actor = visitor.caller.tenant, visitor.caller.actor
-    note, at_us = f"{told.note}\n(with cluster {cluster})".strip(), now_us()
-    with service.database.write() as connection:
-        for account in queries.briefly(connection, tenant, members):
-            verdicts.dispose(
-                connection,
-                tenant,
-                "account",
-                account,
-                disposition=told.disposition,
-                note=note,
-                actor=actor,
-                at_us=at_us,
-            )
-            details = {"disposition": told.disposition, "with": cluster}
-            trail.record(
-                connection, tenant, actor=actor, action="account.dispose", account=account, details=details
-            )
-    for account in members:
-        service.gateway.facts.forget(tenant, account)
 
 
 def _common(
