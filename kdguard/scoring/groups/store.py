@@ -11,7 +11,7 @@ from kdguard.errors import BaselineError
 from kdguard.scoring.groups.rarity import Rarity
 from kdguard.scoring.groups.reference import GroupReference
 
-PROCEDURE = 2
+PROCEDURE = 3
 """How groups are formed and scored; groups learnt by another procedure are nothing to rank among."""
 
 Arrays = dict[str, npt.NDArray[Any]]
