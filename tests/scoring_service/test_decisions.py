@@ -107,7 +107,7 @@ def test_what_takes_too_long_goes_through_and_is_counted(
         slow = gateway.facts.standing
 
         def slowly(facts: Facts, tenant: str, account: str) -> Standing:
-            time.sleep(0.5)
+            time.sleep(5)
             return slow(tenant, account)
 
         monkeypatch.setattr(Facts, "standing", slowly)
@@ -117,7 +117,7 @@ def test_what_takes_too_long_goes_through_and_is_counted(
         counted = service.client.get("/metrics").text
     assert told["actions"] == ["allow"]
     assert "20 ms" in told["because"][0]
-    assert took_s < 0.4
+    assert took_s < 4
     assert 'kdguard_decisions_failed_open_total{why="time"}' in counted
 
 
