@@ -105,8 +105,8 @@ def _teacher(
     for what, mixtures in (("student", 0), ("student_mixed", given.mixtures), ("independent", 0)):
         suspects = list(_suspects(world, what, mixtures, rng))
         verdicts = [examine(plan, what, Answered(one(plan.queries), True)) for one in suspects]
-        p_label = [one.evidence[0].p_value for one in verdicts]
-        p_dark = [one.evidence[1].p_value for one in verdicts]
+        p_label = [one.evidence[0].p_value if one.evidence else 1.0 for one in verdicts]
+        p_dark = [one.evidence[1].p_value if one.evidence else 1.0 for one in verdicts]
         yield {
             "accuracy": round(accuracy, 3),
             "served": given.served,
