@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,17 +23,19 @@ LOG = logs.rows(81)
 
 
 def _programs() -> Path | None:
-    on_path = shutil.which("initdb")
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return Path(on_path).parent if on_path else places[-1].parent if places else None
+    on_path = shutil.which("initdb")
+    return places[-1].parent if places else Path(on_path).resolve().parent if on_path else None
 
 
 @pytest.fixture(scope="module")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     programs = _programs()
     if programs is None:
         pytest.skip("needs PostgreSQL's initdb and pg_ctl: apt-get install postgresql")
-    folder = tmp_path_factory.mktemp("pg")
+    folder = Path(
+        tempfile.mkdtemp(prefix="kdguard-pg-")
+    )  # pytest's own folder is closed to the user postgres
     as_root = os.geteuid() == 0
     user: dict[str, int] = {}
     if as_root:  # PostgreSQL does not run as root
@@ -42,8 +45,6 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             pytest.skip("needs the user postgres, which Debian's package makes, when tests run as root")
         user = {"user": entry.pw_uid, "group": entry.pw_gid}
         os.chown(folder, entry.pw_uid, entry.pw_gid)
-        for parent in folder.parents[:3]:
-            os.chmod(parent, 0o755)
     data, run = folder / "data", {"check": True, "capture_output": True, "cwd": folder, **user}
     subprocess.run([programs / "initdb", "-D", data, "-A", "trust", "-U", "kdguard", "-E", "UTF8"], **run)  # type: ignore[call-overload]
     options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
@@ -53,6 +54,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield f"postgresql+pg8000://kdguard@/postgres?unix_sock={folder}/.s.PGSQL.5432"
     finally:
         subprocess.run([*control, "-m", "immediate", "stop"], **run)  # type: ignore[call-overload]
+        shutil.rmtree(folder)
 
 
 def test_the_same_verdicts_on_both(postgres: str, tmp_path: Path) -> None:
