@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, case, func, or_, select, tuple_
 
-from kdguard.service.store.tables import ACCOUNTS, REGISTRATIONS, TRAIL, TRAIL_HEADS, VERDICTS
-from kdguard.service.store.verdicts import SORTS
+from kdguard.service.store.tables import ACCOUNTS, DISPOSITIONS, REGISTRATIONS, TRAIL, TRAIL_HEADS, VERDICTS
+from kdguard.service.store.verdicts import LAST, SORTS
 
 _LISTED = [column for column in VERDICTS.c if column.name not in ("tenant", "body")]
 MOST_COUNTED = 1_000
@@ -127,44 +127,43 @@ def releases(connection: Connection, tenant: str) -> list[Row[Any]]:
     return list(connection.execute(select(REGISTRATIONS).where(mine).order_by(REGISTRATIONS.c.name)))
 
 
-def counts_at(connection: Connection, tenant: str, levels: Sequence[float]) -> list[Row[Any]]:
-    """How many accounts of each stratum have a p-value at most each level.
+def count_ranked(connection: Connection, tenant: str) -> int:
+    """How many accounts have a p-value."""
+    query = select(func.count()).where(*_accounts(tenant), VERDICTS.c.rank < LAST)
+    return int(connection.execute(query).scalar_one())
 
-    Returns:
-        Rows (stratum, ranked, level_0, level_1, ..., confirmed_0, ..., benign_0, ...).
-    """
-    p_value = VERDICTS.c.p_value
-    columns = [
-        func.sum(case((p_value <= level, 1), else_=0)).label(f"level_{at}") for at, level in enumerate(levels)
-    ]
-    for said in ("confirmed", "benign"):
-        columns += [
-            func.sum(case(((p_value <= level) & (VERDICTS.c.disposition == said), 1), else_=0)).label(
-                f"{said}_{at}"
-            )
-            for at, level in enumerate(levels)
-        ]
+
+def counts_at(connection: Connection, tenant: str, levels: Sequence[float]) -> list[int]:
+    """How many accounts have a p-value at most each level, ascending; `rank` alone is read, so an index answers."""
+    rank = VERDICTS.c.rank
+    columns = [func.sum(case((rank <= level, 1), else_=0)) for level in levels]
+    row = connection.execute(select(*columns).where(*_accounts(tenant), rank <= levels[-1])).one()
+    return [int(number or 0) for number in row]
+
+
+def strata_at(connection: Connection, tenant: str, level: float) -> list[tuple[str, int]]:
+    """Of which strata the accounts are that have a p-value at most a level."""
     query = (
-        select(VERDICTS.c.stratum, func.count(p_value).label("ranked"), *columns)
-        .where((VERDICTS.c.tenant == tenant) & (VERDICTS.c.kind == "account"))
+        select(VERDICTS.c.stratum, func.count())
+        .where(*_accounts(tenant), VERDICTS.c.rank <= level)
         .group_by(VERDICTS.c.stratum)
         .order_by(VERDICTS.c.stratum)
     )
-    return list(connection.execute(query))
+    return [(str(row[0]), int(row[1])) for row in connection.execute(query)]
 
 
-def count_disposed(connection: Connection, tenant: str) -> dict[str, int]:
-    """How many accounts persons concluded on, by disposition."""
-    query = (
-        select(VERDICTS.c.disposition, func.count())
-        .where(
-            (VERDICTS.c.tenant == tenant)
-            & (VERDICTS.c.kind == "account")
-            & VERDICTS.c.disposition.is_not(None)
-        )
-        .group_by(VERDICTS.c.disposition)
+def disposed(connection: Connection, tenant: str) -> list[tuple[str, float | None]]:
+    """What persons last said of each account, with its p-value."""
+    said = DISPOSITIONS.c
+    somebody = select(said.subject).where((said.tenant == tenant) & (said.kind == "account")).distinct()
+    query = select(VERDICTS.c.disposition, VERDICTS.c.p_value).where(
+        *_accounts(tenant), VERDICTS.c.subject.in_(somebody), VERDICTS.c.disposition.is_not(None)
     )
-    return {str(row[0]): int(row[1]) for row in connection.execute(query)}
+    return [(str(row.disposition), row.p_value) for row in connection.execute(query)]
+
+
+def _accounts(tenant: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return VERDICTS.c.tenant == tenant, VERDICTS.c.kind == "account"
 
 
 def _conditions(tenant: str, wanted: Wanted) -> list[ColumnElement[bool]]:

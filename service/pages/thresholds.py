@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -38,16 +39,22 @@ def get_settings(
     chosen = service.settings.alpha if alpha is None else alpha
     levels = sorted({*LEVELS, chosen})
     with service.database.read() as connection:
-        rows = queries.counts_at(connection, visitor.caller.tenant, levels)
-        disposed = queries.count_disposed(connection, visitor.caller.tenant)
+        tenant = visitor.caller.tenant
+        ranked, counts = (
+            queries.count_ranked(connection, tenant),
+            queries.counts_at(connection, tenant, levels),
+        )
+        strata = queries.strata_at(connection, tenant, chosen)
+        disposed = queries.disposed(connection, tenant)
     described = _described(type(service.settings).__doc__ or "")
     return page(
         request,
         "settings.html.j2",
         visitor=visitor,
         current="settings",
-        back_test=back_test(rows, levels, chosen),
-        disposed=disposed,
+        back_test=back_test(ranked, levels, counts, disposed, chosen),
+        strata=strata,
+        disposed=Counter(said for said, _ in disposed),
         in_force=service.settings.alpha,
         settings=[
             (name, _words(getattr(service.settings, name)), described.get(name, "")) for name in _SHOWN
@@ -67,37 +74,39 @@ def get_exclusions(visitor: Looking, service: Serving) -> Response:
     return response
 
 
-def back_test(rows: Sequence[Any], levels: Sequence[float], chosen: float) -> dict[str, Any] | None:
+def back_test(
+    ranked: int,
+    levels: Sequence[float],
+    counts: Sequence[int],
+    disposed: Sequence[tuple[str, float | None]],
+    chosen: float,
+) -> dict[str, Any] | None:
     """What each level sends to review; None where nobody has a p-value.
 
     Args:
-        rows: Of `queries.counts_at`.
+        ranked: Accounts with a p-value.
         levels: Ascending.
-        chosen: One of them.
+        counts: Accounts with a p-value at most each level.
+        disposed: What persons said, with the p-value.
+        chosen: One of the levels.
     """
-    ranked = sum(row.ranked for row in rows)
     if not ranked:
         return None
 
-    def total(name: str, at: int) -> int:
-        return sum(getattr(row, f"{name}_{at}") or 0 for row in rows)
+    def said(words: str, level: float) -> int:
+        return sum(one == words and p is not None and p <= level for one, p in disposed)
 
     at = list(levels).index(chosen)
-    table = [
-        (level, total("level", place), level * ranked, total("confirmed", place), total("benign", place))
-        for place, level in enumerate(levels)
-    ]
-    strata = [
-        (row.stratum, row.ranked, getattr(row, f"level_{at}") or 0, chosen * row.ranked) for row in rows
-    ]
     return {
         "chosen": chosen,
         "ranked": ranked,
-        "reviewed": table[at][1],
-        "expected": table[at][2],
-        "table": table,
-        "strata": [row for row in strata if row[1]],
-        "figure": figures.levels([(level, number) for level, number, *_ in table], chosen, ranked),
+        "reviewed": counts[at],
+        "expected": chosen * ranked,
+        "table": [
+            (level, number, level * ranked, said("confirmed", level), said("benign", level))
+            for level, number in zip(levels, counts, strict=True)
+        ],
+        "figure": figures.levels(list(zip(levels, counts, strict=True)), chosen, ranked),
     }
 
 
