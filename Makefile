@@ -22,7 +22,7 @@ demo: $(VENV)/base
 	$(BIN)/kdguard demo --out demo
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

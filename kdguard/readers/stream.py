@@ -77,7 +77,9 @@ def read_documents(
     """
     reader = FORMATS.get(format)
     if reader is None or reader is columnar.PARQUET or isinstance(reader, Joiner):
-        whole = [name for name, one in FORMATS.items() if not isinstance(one, Joiner) and one.name != "parquet"]
+        whole = [
+            name for name, one in FORMATS.items() if not isinstance(one, Joiner) and one.name != "parquet"
+        ]
         raise LogError(f"format must be one of {', '.join(whole)}; got '{format}'")
     source, pending = Source("-"), Pending(rejects, batch_rows, None, None)
     for place, record in _exploded(source, reader, documents, pending):

@@ -83,7 +83,8 @@ def gumbel(texts: int = 100_000_000, length: int = 12) -> Iterator[dict[str, Any
             scheme.scores(keys[begin : begin + 8_192], _windows(tokens[begin : begin + 8_192]))
             for begin in range(0, len(tokens), 8_192)
         ])  # fmt: skip
-        told = scheme.log10_tail(np.bincount(owner, scores), np.full(batch, length))
+        sums = np.bincount(owner, scores).astype(np.float64)
+        told = scheme.log10_tail(sums, np.full(batch, length))
         hits += np.array([(told <= np.log10(level)).sum() for level in _LEVELS])
         done += batch
     yield _rates("gumbel-philox", f"{length} fresh tokens", hits, done) | {
