@@ -12,7 +12,8 @@ from sqlalchemy import text, update
 from kdguard.service.live.lineage_jobs import KIND
 from kdguard.service.pages.exhibits import BLOT, redacted
 from kdguard.service.store import jobs
-from kdguard.service.store.tables import JOBS, TRAIL
+from kdguard.service.store.api_keys import now_us
+from kdguard.service.store.tables import JOBS, TRAIL, VERDICTS
 from tests.scoring_service import logs
 from tests.scoring_service.pages.conftest import CLUSTER, HOSTILE, MEMBERS, ODD
 from tests.scoring_service.pages.visiting import Browser, seen, signed_in
@@ -292,6 +293,23 @@ def test_what_changed_since_the_last_look(visited: Running) -> None:
     assert "no decision changed" in again.get("/pages/accounts").text
     assert "No account fits" in again.get("/pages/accounts", changed="1").text
     assert again.send("/pages/seen", again.token()).status_code == 303
+
+
+def test_a_decision_that_changed_is_marked_until_seen(visited: Running) -> None:
+    key = visited.key("read")
+    signed_in(visited, key)
+    browser = signed_in(visited, key)
+    with visited.app.state.service.database.write() as connection:
+        changed = update(VERDICTS).where(VERDICTS.c.subject == CLUSTER)
+        connection.execute(changed.values(before="clear", changed_us=now_us()))
+    page = browser.get("/pages/clusters").text
+    assert "1 decision changed" in page
+    assert '<span class="new">was Not distinguishable</span>' in page
+    assert CLUSTER[:2] in browser.get("/pages/clusters", changed="1").text
+    assert browser.send("/pages/seen", browser.token(), next="/pages/clusters").status_code == 303
+    page = browser.get("/pages/clusters").text
+    assert "no decision changed" in page
+    assert 'class="new"' not in page
 
 
 def test_lineage_audits(browser: Browser, audit: str) -> None:
