@@ -23,6 +23,7 @@ from kdguard.service.api.state import service_of
 from kdguard.service.pages.sessions import Visitor, keep_alive, token_of
 from kdguard.verdict import Decision
 
+_LONGEST_LINE = 20_000
 DISPOSITION_WORDS = {"confirmed": "Confirmed extraction", "benign": "Benign", "watch": "Watch"}
 
 
@@ -87,6 +88,11 @@ def moment(at_us: int | None) -> str:
     return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d %H:%M} UTC"
 
 
+def passage(text: str) -> str:
+    """A text of several lines, each safe to show: a line must not turn the direction of what follows."""
+    return "\n".join(visible(line, _LONGEST_LINE) for line in text.expandtabs(4).splitlines())
+
+
 def iso(at_us: int) -> str:
     """A time for programs."""
     return datetime.fromtimestamp(at_us / 1e6, UTC).isoformat(timespec="seconds")
@@ -102,7 +108,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        visible=visible, p=p_words, number=number_words, moment=moment, iso=iso, stratum=stratum_words
+        visible=visible,
+        p=p_words,
+        number=number_words,
+        moment=moment,
+        iso=iso,
+        passage=passage,
+        stratum=stratum_words,
     )
     environment.globals.update(
         address=address,

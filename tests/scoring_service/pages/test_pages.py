@@ -11,6 +11,7 @@ from sqlalchemy import text, update
 
 from kdguard.service.live.lineage_jobs import KIND
 from kdguard.service.pages.exhibits import BLOT, redacted
+from kdguard.service.pages.rendering import passage
 from kdguard.service.store import jobs
 from kdguard.service.store.api_keys import now_us
 from kdguard.service.store.tables import JOBS, TRAIL, VERDICTS
@@ -212,6 +213,10 @@ def test_redaction() -> None:
     assert redacted("12 of 340 in Paris") == "12 of 340 in Paris"
 
 
+def test_a_passage_keeps_its_lines_and_cannot_turn_the_text_around() -> None:
+    assert passage("one\r\n\ttwo\u202e\x1b[31m") == "one\n    two\\u202e\\u001b[31m"
+
+
 def test_without_retention_the_page_says_so(tmp_path: Path) -> None:
     rows = logs.rows(43, accounts=2, thieves=1, requests=12)
     with running(tmp_path) as service:
@@ -238,7 +243,7 @@ def test_conclusions_are_recorded_and_feed_the_next_baseline(browser: Browser, v
     assert sent.headers["location"] == "/pages/account?id=thief-11#conclusions"
     page = browser.get("/pages/account", id="thief-11").text
     assert "Confirmed extraction" in page
-    assert "&lt;i&gt;same card" in page
+    assert "&lt;i&gt;same card&lt;/i&gt;\nas last week</p>" in page
     told = visited.client.get("/v1/accounts/thief-11").json()["dispositions"][0]
     assert (told["disposition"], told["note"]) == ("confirmed", note.replace("\n", "\r\n")) or told[
         "note"
