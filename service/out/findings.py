@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from kdguard.evidence import Evidence, Guarantee
+import orjson
+
+from kdguard.report import saved
 from kdguard.report.ocsf import findings_to_ocsf
-from kdguard.verdict import Alarm, Decision, Findings, GuaranteeState, Verdict
 
 _NAMESPACE = uuid.UUID("6f1f1c3e-3a52-5a6e-9d0a-6b6467756172")
 _RISK = {"flag": 80.0, "review": 50.0}
@@ -30,8 +31,8 @@ def findings_as(
         time_ms: Now, milliseconds since 1970.
     """
     if format == "ocsf":
-        verdicts = tuple(verdict_from(line) for line in lines)
-        return findings_to_ocsf(Findings(verdicts=verdicts, summary=summary, plots={}), time_ms=time_ms)
+        told = [*map(dict, lines), {"summary": dict(summary)}]
+        return findings_to_ocsf(saved.load(b"\n".join(map(orjson.dumps, told)), "verdicts"), time_ms=time_ms)
     return ecs(lines, time_ms) if format == "ecs" else stix(lines, time_ms)
 
 
@@ -91,39 +92,6 @@ def stix(lines: Sequence[Mapping[str, Any]], time_ms: int) -> dict[str, Any]:
                 }
     bundle = {"type": "bundle", "id": f"bundle--{uuid.uuid5(_NAMESPACE, f'{now} {len(objects)}')}"}
     return bundle | {"objects": list(objects.values())}
-
-
-def verdict_from(line: Mapping[str, Any]) -> Verdict:
-    """The verdict that a line of `kdguard score --json` tells of."""
-    subject, alarm = line["subject"], line["first_alarm"]
-    same = {
-        name: line[name]
-        for name in ("p_value", "p_pooled", "p_floor", "score", "requests", "stratum", "calibration_size")
-    }
-    more = {name: line[name] for name in ("permitted", "abstain_reason", "baseline_digest")}
-    return Verdict(
-        kind=subject["kind"],
-        id=subject["id"],
-        members=tuple(subject["members"]),
-        decision=Decision(line["decision"]),
-        first_alarm=None if alarm is None else Alarm(**alarm),
-        guarantee_state=GuaranteeState(line["guarantee_state"]),
-        clusters=tuple(line["clusters"]),
-        evidence=tuple(_evidence(item, subject["id"]) for item in line["evidence"]),
-        techniques=tuple(line["techniques"]),
-        **same,
-        **more,
-    )
-
-
-def _evidence(item: Mapping[str, Any], subject: str) -> Evidence:
-    told = {
-        name: item[name]
-        for name in ("detector", "version", "score", "p_value", "contribution", "n", "summary")
-    }
-    return Evidence(
-        subject=subject, guarantee=Guarantee(item["guarantee"]), exhibits=tuple(item["exhibits"]), **told
-    )
 
 
 def _members(line: Mapping[str, Any]) -> list[str]:
