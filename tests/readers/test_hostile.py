@@ -30,7 +30,7 @@ def ids(path: Path, rejects: Rejects | None = None, format: str = "auto") -> lis
     return [row["request_id"] for row in rows_of(read([path], format, rejects=rejects))]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n\n \n", gzip.compress(b""), b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("content", [b"", b"\n\n \n", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])
 def test_empty_file_is_an_error_with_its_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "none.jsonl"
     path.write_bytes(content)

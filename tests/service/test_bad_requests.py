@@ -80,7 +80,7 @@ AS_JSON = {"content-type": "application/json"}
         ({"store": True, "metadata": {"k" * 65: "v"}}, 400, "metadata", "invalid_value"),
         ({"store": True, "metadata": {"k": "v" * 513}}, 400, "metadata", "invalid_value"),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else str(value),
 )
 def test_errors_have_the_shape_of_the_api(
     client: openai.OpenAI, changed: dict[str, Any], status: int, param: str | None, code: str
