@@ -12,6 +12,11 @@ BENCHES = {
     "distillation": "tests.bench.distillation.__main__",
     "lineage": "tests.bench.lineage",
     "lineage-live": "tests.bench.lineage_live",
+    "lineage-fixtures": "tests.bench.lineage_fixtures",
+    "lineage-labels": "tests.bench.lineage_labels",
+    "lineage-served": "tests.bench.lineage_served",
+    "service-load": "tests.bench.service_load",
+    "service-pages": "tests.bench.service_pages",
 }
 
 if __name__ == "__main__":
