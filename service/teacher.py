@@ -110,6 +110,7 @@ def server_of(app: FastAPI, *, patience_s: int = 10) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             app,
+            loop="asyncio",  # after an answer with status 500 uvloop resets the connection
             log_level="warning",
             access_log=False,
             proxy_headers=False,
