@@ -52,7 +52,8 @@ def opened(chromium: Any, service: Running, **how: Any) -> tuple[Any, list[str]]
 
 def test_by_keyboard_from_signing_in_to_a_conclusion(chromium: Any, visited: Running) -> None:
     page, wrong = opened(chromium, visited)
-    page.keyboard.type(visited.key())  # the field has the focus
+    page.wait_for_function("document.activeElement.id === 'key'")  # the field takes the focus by itself
+    page.keyboard.type(visited.key())
     page.keyboard.press("Enter")
     page.wait_for_url("**/pages/accounts")
     page.keyboard.press("Tab")
