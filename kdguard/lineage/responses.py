@@ -105,13 +105,21 @@ def responses_of(frame: pd.DataFrame, *, seed: int = 0, name: str = "responses")
     return Responses(models, prompts, pa.array(texts, pa.string()), seed, len(frame) - len(once))
 
 
-def shares_of_equal_answers(responses: Responses, model: int) -> npt.NDArray[np.float64]:
-    """Share of prompts on which each other model gives exactly this model's answer, shape (M,); itself 1."""
-    texts = np.array(responses.texts.to_pylist(), object).reshape(len(responses.prompts), -1)
-    own = texts[:, [model]]
-    both = (texts != None) & (own != None)  # noqa: E711 - elementwise
-    equal = (texts == own) & both
-    return equal.sum(axis=0) / np.maximum(both.sum(axis=0), 1)
+def shares_of_equal_answers(responses: Responses, models: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Share of prompts on which other models give exactly some models' answers, shape (S, M); themselves 1.
+
+    Args:
+        responses: The table.
+        models: Columns of the models, shape (S,).
+    """
+    codes = responses.texts.dictionary_encode().indices.fill_null(-1).to_numpy()
+    answers = codes.reshape(len(responses.prompts), -1)
+    shares = np.empty((len(models), len(responses.models)))
+    for at, model in enumerate(models):
+        own = answers[:, [model]]
+        both = (answers >= 0) & (own >= 0)
+        shares[at] = ((answers == own) & both).sum(axis=0) / np.maximum(both.sum(axis=0), 1)
+    return shares
 
 
 def lengths_words(responses: Responses) -> npt.NDArray[np.float64]:

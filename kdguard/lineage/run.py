@@ -162,7 +162,6 @@ def _stands(test: Affinity, cohort: _Cohort) -> dict[int, Tested]:
 
 def _allowed(responses: Responses, families: Families, controls: Controls, columns: Ints) -> Bools:
     """Controls of each family for each suspect, shape (K, S, M): never itself, nor itself under another name."""
-    equal = np.stack([shares_of_equal_answers(responses, int(column)) for column in columns])
-    other = equal < SAME_ANSWERS
+    other = shares_of_equal_answers(responses, columns) < SAME_ANSWERS
     other[np.arange(len(columns)), columns] = False
     return controls.allowed[:, None, :] & other[None]
