@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from kdguard.report.cards import anchor, card, first_accounts, first_clusters, urgency
 from kdguard.report.distribution import calibration_panels, points_left_out, score_panels
+from kdguard.report.environment import environment
 from kdguard.report.graph import draw
 from kdguard.report.plots import MAX_TIMELINES, Plots, Timeline, as_plots, why_missing
 from kdguard.report.strips import Activity, activity, axis_labels, bin_starts, event_marks
@@ -23,8 +24,6 @@ from kdguard.report.words import (
     guarantee_state,
     guarantee_words,
     headline,
-    number_words,
-    p_words,
     stratum_words,
     time_words,
     visible,
@@ -83,16 +82,10 @@ _FIGURES = ("score_distribution", "calibration", "contributions", "timeline", "c
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("kdguard.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(visible=visible, p=p_words, number=number_words, moment=time_words)
-    environment.globals.update(count=count)
-    return environment
+    made = environment()
+    made.filters.update(moment=time_words)
+    made.globals.update(count=count)
+    return made
 
 
 @dataclass(frozen=True, slots=True)

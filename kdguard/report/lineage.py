@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from kdguard.errors import InputError
 from kdguard.report.distribution import Panel
+from kdguard.report.environment import environment
 from kdguard.report.lineage_figures import bet_panel, queries_panel, standing_panel
 from kdguard.report.words import NOTHING, count, number_words, p_words, visible
 
@@ -71,27 +71,23 @@ def render_lineage(record: Record, *, title: str = "Does the suspect descend fro
             f"must be a lineage record of schema_version at most {SCHEMA_VERSION}, got "
             f"{record.get('kind')!r}, {record.get('schema_version')!r}"
         )
-    environment = Environment(
-        loader=PackageLoader("kdguard.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(visible=visible, p=p_words, number=number_words)
     ordered = sorted(record["verdicts"], key=_urgency)
     shown = [one for one in ordered if one["verdict"] == "supported" or one["p_value"] is not None][:CARDS]
     shown = shown or ordered[:CARDS]
-    text = environment.get_template("lineage.html.j2").render(
-        title=title,
-        lead=lead(record),
-        tiles=_tiles(record),
-        cards=[_card(one, float(record["alpha"])) for one in shown],
-        rows=[_row(one) for one in ordered[:TABLE_ROWS]],
-        rows_left_out=max(len(ordered) - TABLE_ROWS, 0),
-        carded={_anchor(one) for one in shown},
-        alpha=record["alpha"],
-        about=record["about"],
+    text = (
+        environment()
+        .get_template("lineage.html.j2")
+        .render(
+            title=title,
+            lead=lead(record),
+            tiles=_tiles(record),
+            cards=[_card(one, float(record["alpha"])) for one in shown],
+            rows=[_row(one) for one in ordered[:TABLE_ROWS]],
+            rows_left_out=max(len(ordered) - TABLE_ROWS, 0),
+            carded={_anchor(one) for one in shown},
+            alpha=record["alpha"],
+            about=record["about"],
+        )
     )
     return text.encode("utf-8", "replace").decode("utf-8")
 

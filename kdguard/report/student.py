@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from kdguard.errors import InputError
 from kdguard.report.distribution import Panel
+from kdguard.report.environment import environment
 from kdguard.report.student_figures import ROLES, interval_panel, loss_panel, reliability_panel
 from kdguard.report.words import NOTHING, visible
 
@@ -44,19 +43,16 @@ def render_student(report: Report, *, title: str = "What the student took") -> s
             f"must be a student's evaluation of schema_version at most {SCHEMA_VERSION}, got "
             f"{report.get('kind')!r}, {report.get('schema_version')!r}"
         )
-    environment = Environment(
-        loader=PackageLoader("kdguard.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("student.html.j2").render(
-        title=title,
-        lead=lead(report),
-        roles=[role for role in ROLES if role in report["models"]],
-        sections=_sections(report),
-        setting=_setting(report),
+    return (
+        environment()
+        .get_template("student.html.j2")
+        .render(
+            title=title,
+            lead=lead(report),
+            roles=[role for role in ROLES if role in report["models"]],
+            sections=_sections(report),
+            setting=_setting(report),
+        )
     )
 
 

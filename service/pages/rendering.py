@@ -11,13 +11,14 @@ from urllib.parse import quote, urlencode
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from sqlalchemy.exc import InterfaceError, OperationalError, TimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from kdguard.errors import InputError
-from kdguard.report.words import DECISION_WORDS, count, number_words, p_words, stratum_words, visible
+from kdguard.report.environment import environment
+from kdguard.report.words import DECISION_WORDS, count, stratum_words, visible
 from kdguard.service.api.problems import Problem, problem_of
 from kdguard.service.api.state import service_of
 from kdguard.service.pages.sessions import Visitor, keep_alive, token_of
@@ -100,27 +101,18 @@ def iso(at_us: int) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("kdguard.service.pages", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        visible=visible,
-        p=p_words,
-        number=number_words,
+    made = environment("kdguard.service.pages")
+    made.filters.update(
         moment=moment,
         iso=iso,
         passage=passage,
         stratum=stratum_words,
     )
-    environment.globals.update(
+    made.globals.update(
         address=address,
         count=count,
         decision_words={decision.value: words for decision, words in DECISION_WORDS.items()},
         disposition_words=DISPOSITION_WORDS,
         decisions=[decision.value for decision in Decision],
     )
-    return environment
+    return made
