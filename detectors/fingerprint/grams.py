@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.sparse import csr_matrix, vstack
 
-from kdguard.features.text import Codes, Words, hash_words, mix
+from kdguard.features.text import Codes, Words, hash_words, word_runs
 
 COLUMN_BITS = 20
 _ROWS_AT_ONCE = 8_192
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ def unit_rows(matrix: csr_matrix) -> csr_matrix:
 def _counts(words: Words, stretch: Stretch) -> csr_matrix:
     codes, text = _chosen(words, stretch)
     columns, rows = [], []
-    for run, owner in _runs(codes, text, stretch.longest):
+    for run, owner in word_runs(codes, text, range(1, stretch.longest + 1)):
         columns.append((run >> np.uint64(64 - COLUMN_BITS)).astype(np.int32))
         rows.append(owner)
     shape = (len(words.size_bytes), 1 << COLUMN_BITS)
@@ -87,15 +85,3 @@ def _chosen(words: Words, stretch: Stretch) -> tuple[Codes, npt.NDArray[np.int64
     place = np.arange(len(words.words)) - np.repeat(words.indptr[:-1], size)
     keep = (place < stretch.first) | (place >= np.repeat(size, size) - stretch.last)
     return words.words[keep], text[keep]
-
-
-def _runs(
-    codes: Codes, text: npt.NDArray[np.int64], longest: int
-) -> Iterator[tuple[Codes, npt.NDArray[np.int64]]]:
-    """Codes of runs of 1, 2, ... words that lie within one text, with the text of each."""
-    run = codes
-    for length in range(1, longest + 1):
-        if length > 1:
-            run = mix(run[:-1] * _MULTIPLIER + codes[length - 1 :])
-        inside = text[: len(run)] == text[length - 1 :]
-        yield run[inside], text[: len(run)][inside]

@@ -7,6 +7,7 @@ IBM J. Res. Dev. 31:249-260). All arithmetic is on integers, so a text has the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -51,6 +52,28 @@ def mix(codes: Codes) -> Codes:
     codes = (codes ^ (codes >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     codes = (codes ^ (codes >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return codes ^ (codes >> np.uint64(31))
+
+
+def word_runs(
+    codes: Codes, text: npt.NDArray[np.int64], lengths: range
+) -> Iterator[tuple[Codes, npt.NDArray[np.int64]]]:
+    """Hash the runs of some numbers of words that lie within one text.
+
+    Args:
+        codes: Words of all texts, in order, shape (w,).
+        text: The text of each word, shape (w,).
+        lengths: Words of a run, at least 1, ascending.
+
+    Yields:
+        For each length the hashes of its runs, and the text of each.
+    """
+    run = codes
+    for length in range(1, lengths.stop):
+        if length > 1:
+            run = mix(run[:-1] * np.uint64(_P) + codes[length - 1 :])
+        if length in lengths:
+            inside = text[: len(run)] == text[length - 1 :]
+            yield run[inside], text[: len(run)][inside]
 
 
 def hash_words(texts: pa.Array[Any]) -> Words:

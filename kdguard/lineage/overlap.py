@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
-from kdguard.features.text import Codes, hash_words, mix
+from kdguard.features.text import Codes, hash_words, word_runs
 from kdguard.lineage.families import Families
 from kdguard.lineage.responses import Responses
 
@@ -25,7 +25,6 @@ ORDINARY = 0.036
 family's own or to have begun from its weights (403 prompts, see README.md)."""
 NEARLY_VERBATIM = 0.5
 """Share of an answer's runs from which on it counts as nearly verbatim."""
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _WORD = re.compile(r"\w+")
 
 
@@ -125,11 +124,7 @@ def _runs(responses: Responses) -> tuple[Codes, npt.NDArray[np.int64]]:
     """Codes of all runs of eight words that lie within one answer, and whose answer it is, ascending."""
     words = hash_words(responses.texts)
     text = np.repeat(np.arange(len(words.size_bytes)), np.diff(words.indptr))
-    run = words.words
-    for step in range(1, RUN_WORDS):
-        run = mix(run[:-1] * _MULTIPLIER + words.words[step:])
-    inside = text[: len(run)] == text[RUN_WORDS - 1 :]
-    return run[inside], text[: len(run)][inside]
+    return next(word_runs(words.words, text, range(RUN_WORDS, RUN_WORDS + 1)))
 
 
 def _contained(
