@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from kdguard.distill.teachers.permission import check_address
 from kdguard.errors import LineageError
+from kdguard.lineage.tables import read_frame
 
 Floats = npt.NDArray[np.float64]
 
@@ -87,7 +87,11 @@ class Table:
 
     def ask(self, queries: Floats, names: Sequence[str]) -> Answered:
         """What the table says."""
-        frame = _read(self.path).drop_duplicates("query_id").set_index("query_id")
+        frame = (
+            read_frame(self.path, ("query_id", "label"), types={"label": str})
+            .drop_duplicates("query_id")
+            .set_index("query_id")
+        )
         strange = sorted({str(label) for label in frame["label"].dropna()} - set(names))
         if strange:
             raise LineageError(
@@ -185,19 +189,3 @@ def _by_name(found: Floats, told: Sequence[Any], names: Sequence[str], where: st
             "labels answers another question"
         )
     return found[:, [own.index(name) for name in names]]
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix in {".jsonl", ".ndjson", ".json"}:
-            frame = pd.read_json(path, lines=True, dtype={"label": str})
-        else:
-            frame = pd.read_csv(path, dtype={"label": str})
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{path}: must be CSV, Parquet or JSON lines, got: {error}") from error
-    missing = [name for name in ("query_id", "label") if name not in frame.columns]
-    if missing:
-        raise LineageError(f"{path}: must have columns query_id and label, is missing {', '.join(missing)}")
-    return frame

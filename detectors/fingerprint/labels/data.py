@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kdguard.errors import LineageError
+from kdguard.lineage.tables import read_numbers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -87,7 +88,7 @@ def read_labelled(path: Path) -> Labelled:
     Raises:
         LineageError: It cannot be read, has no column `label`, or a feature that is no number.
     """
-    frame = _read(path)
+    frame = read_numbers(path)
     if LABEL not in frame.columns:
         raise LineageError(
             f"{path}: must have a column 'label'; it has {', '.join(map(str, frame.columns[:8]))}"
@@ -102,10 +103,3 @@ def _features(frame: pd.DataFrame, path: Path) -> Floats:
     if wrong or features.empty:
         raise LineageError(f"{path}: features must be columns of numbers; {wrong[:3] or 'there is none'}")
     return features.to_numpy(np.float64)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{path}: must be CSV or Parquet with a header, got: {error}") from error

@@ -15,6 +15,7 @@ from kdguard.errors import LineageError
 from kdguard.lineage.families import Family
 from kdguard.lineage.numbers import Numbers
 from kdguard.lineage.scored import About
+from kdguard.lineage.tables import read_numbers
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +34,7 @@ def read_likelihoods(texts: Path, likelihoods: Path, families: Sequence[Family],
     Raises:
         LineageError: A table cannot be read or lacks a column.
     """
-    told, found = _read(texts, TEXTS), _read(likelihoods, READ)
+    told, found = read_numbers(texts, TEXTS), read_numbers(likelihoods, READ)
     if "use" in told.columns:
         told = told[told["use"] == "probe"]
     return likelihoods_of(told, found, families, seed=seed)
@@ -74,17 +75,6 @@ def likelihoods_of(
     kept = np.all([code >= 0 for code in place], axis=0)
     values[place[0][kept], place[1][kept], place[2][kept]] = joined["rate"].to_numpy(np.float64)[kept]
     return Numbers(models, tuple(known), values, asked_an_item=len(known))
-
-
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{path}: must be Parquet or CSV, got: {error}") from error
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        raise LineageError(f"{path}: must have columns {', '.join(columns)}; missing {', '.join(missing)}")
-    return frame
 
 
 def _draw(seed: int, prompt: str) -> bytes:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from kdguard.detectors.fingerprint.logprobs.agreements import LABELS, agreements
 from kdguard.detectors.fingerprint.logprobs.likelihoods import LIKELIHOOD, read_likelihoods
 from kdguard.detectors.fingerprint.logprobs.topk import TOP_K, divergences_of, read_traces
@@ -18,6 +16,7 @@ from kdguard.lineage.matched import lean_evenly, lean_of_both, mean_difference
 from kdguard.lineage.numbers import Numbers, Score, examine_numbers, named
 from kdguard.lineage.run import Claim
 from kdguard.lineage.scored import About
+from kdguard.lineage.tables import read_numbers
 from kdguard.lineage.verdict import LineageVerdict
 
 
@@ -76,10 +75,7 @@ def from_tokens(path: Path, families: Sequence[Family]) -> Readings:
 
 def from_labels(path: Path, families: Sequence[Family]) -> Readings:
     """What answers come down to: labels, numbers, tools, refusals."""
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{path}: must be Parquet or CSV, got: {error}") from error
+    table = read_numbers(path)
     if "model" not in table.columns:
         raise LineageError(f"{path}: must have columns model, prompt_id, label; missing model")
     models = tuple(sorted(table["model"].astype(str).unique()))

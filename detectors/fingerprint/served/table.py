@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kdguard.errors import LineageError
+from kdguard.lineage.tables import read_numbers
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -45,7 +46,7 @@ def read_served(texts: Path, likelihoods: Path, suspect: str, clean: Sequence[st
     Raises:
         LineageError: A table cannot be read, lacks a column, or a model has no readings.
     """
-    return served_of(_read(texts), _read(likelihoods), suspect, clean)
+    return served_of(read_numbers(texts), read_numbers(likelihoods), suspect, clean)
 
 
 def served_of(texts: pd.DataFrame, likelihoods: pd.DataFrame, suspect: str, clean: Sequence[str]) -> Served:
@@ -96,10 +97,3 @@ def _unexplained(suspect: Floats, clean: Floats) -> Floats:
     ridge = 1e-3 * np.eye(clean.shape[1]) * max(float((centred**2).sum()), 1e-12)
     slopes = np.linalg.solve(centred.T @ centred + ridge, centred.T @ suspect) if clean.size else np.zeros(0)
     return np.asarray(suspect - suspect.mean() - centred @ slopes, np.float64)
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{path}: must be Parquet or CSV, got: {error}") from error
