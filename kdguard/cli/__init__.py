@@ -27,6 +27,21 @@ from kdguard.cli.twins import app as twins_app
 from kdguard.cli.watermark import app as watermark_app
 from kdguard.errors import InputError
 
+EXTRAS = {
+    "distill": ("httpx2", "openai", "tokenizers", "torch", "transformers"),
+    "service": (
+        "alembic",
+        "fastapi",
+        "limits",
+        "opentelemetry",
+        "prometheus_client",
+        "pydantic_settings",
+        "sqlalchemy",
+        "uvicorn",
+    ),
+}
+"""Packages that an extra brings, by import name."""
+
 app = typer.Typer(
     name="kdguard",
     help="Find who is extracting your model, and prove it.",
@@ -61,6 +76,9 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as error:
+        if told := _extra_missing(error):
+            print(f"kdguard: {told}", file=sys.stderr)
+            sys.exit(2)
         # Only the kind and the place: a message or a local variable could hold a prompt.
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
@@ -72,3 +90,12 @@ def main() -> None:
             f"kdguard: internal error: {type(error).__name__} at {place}; please report it", file=sys.stderr
         )
         sys.exit(3)
+
+
+def _extra_missing(error: Exception) -> str | None:
+    """What to install, where a package of an extra is not there."""
+    if not isinstance(error, ModuleNotFoundError):
+        return None
+    package = (error.name or "").partition(".")[0]
+    extra = next((name for name, packages in EXTRAS.items() if package in packages), None)
+    return extra and f"this needs the package '{package}': pip install 'kdguard[{extra}]'"

@@ -69,18 +69,13 @@ def endpoint(
     """An endpoint to ask, closed afterwards.
 
     Raises:
-        LineageError: The key is not set, or the extra `distill` is not installed.
+        LineageError: The key is not set.
         TeacherError: The address may not be used.
     """
     key = os.environ.get(key_variable, "") if key_variable else "none"
     if not key:
         raise LineageError(f"the environment variable '{key_variable}' must hold the API key; it is not set")
-    try:
-        from kdguard.distill.teachers.endpoint import EndpointTeacher
-    except ModuleNotFoundError as error:
-        raise LineageError(
-            f"asking an endpoint needs the package '{error.name}': install kdguard[distill]"
-        ) from error
+    from kdguard.distill.teachers.endpoint import EndpointTeacher
     from kdguard.distill.teachers.pacing import Pace
 
     asked = EndpointTeacher(
