@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -18,12 +19,15 @@ from limits.strategies import SlidingWindowCounterRateLimiter
 
 from kdguard.service.api.problems import Problem
 from kdguard.service.api.state import Service, service_of
+from kdguard.service.api.tokens import RefusedToken, Tokens
 from kdguard.service.store.api_keys import ApiKey, find_key, now_us
 
+LOG = logging.getLogger("kdguard.service")
 REMEMBER_S = 2.0
 """For so long a key that was found is believed without asking the database; a revoked key may work for as long."""
 _MOST_REMEMBERED = 10_000
-_BEARER = HTTPBearer(auto_error=False, description="An API key, `kdg_...`.")
+_BEARER = HTTPBearer(auto_error=False, description="An API key, `kdg_...`, or a token of the issuer.")
+_KEYS = "kdg_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class Caller:
 
     Attributes:
         tenant: Whose data they see.
-        actor: Their name in the audit trail: the id of the key.
+        actor: Their name in the audit trail: the id of the key, or `oidc:` and the subject of the token.
         scopes: What they may do.
     """
 
@@ -43,8 +47,13 @@ class Caller:
 
 @dataclass(slots=True)
 class Doorkeeper:
-    """Remembers keys for a moment, and counts requests."""
+    """Remembers keys for a moment, and counts requests.
 
+    Attributes:
+        tokens: Reads tokens of an issuer; None = only API keys open anything.
+    """
+
+    tokens: Tokens | None = None
     _known: dict[bytes, tuple[float, ApiKey | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _limiter: SlidingWindowCounterRateLimiter = field(
@@ -59,13 +68,22 @@ class Doorkeeper:
         return True, found[1]
 
     def look_up(self, service: Service, key: str) -> ApiKey | None:
-        """Ask the database."""
+        """Ask the database for an API key."""
         with service.database.read() as connection:
             found = find_key(connection, service.secrets, key)
-        with self._lock:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            self._known[_fingerprint(key)] = (time.monotonic(), found)
+        self._remember(key, found)
+        return found
+
+    def identify(self, service: Service, credential: str) -> ApiKey | None:
+        """Ask the database for an API key, or read a token.
+
+        Raises:
+            RefusedToken: It is a token that opens nothing.
+        """
+        if self.tokens is None or credential.startswith(_KEYS):
+            return self.look_up(service, credential)
+        found = self.tokens.identify(credential)
+        self._remember(credential, found)
         return found
 
     def forget(self) -> None:
@@ -89,6 +107,12 @@ class Doorkeeper:
                 headers={"retry-after": str(max(1, round(resets_s)))},
             )
 
+    def _remember(self, credential: str, found: ApiKey | None) -> None:
+        with self._lock:
+            if len(self._known) >= _MOST_REMEMBERED:
+                self._known.clear()
+            self._known[_fingerprint(credential)] = (time.monotonic(), found)
+
 
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 
@@ -102,7 +126,10 @@ def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
         if credentials is not None:
             known, key = door.remembered(credentials.credentials)
             if not known:
-                key = await run_in_threadpool(door.look_up, service, credentials.credentials)
+                try:
+                    key = await run_in_threadpool(door.identify, service, credentials.credentials)
+                except RefusedToken as refused:
+                    raise _refused(request, refused) from refused
         if key is None or not key.usable(now_us()):
             raise Problem(
                 401,
@@ -116,6 +143,15 @@ def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
         return Caller(key.tenant, key.id, key.scopes)
 
     return caller
+
+
+def _refused(request: Request, refused: RefusedToken) -> Problem:
+    told = {"request_id": request.state.request_id, "why": str(refused)}
+    LOG.warning("token refused", extra={"kd": told})
+    headers = {"www-authenticate": 'Bearer error="invalid_token"'}
+    return Problem(
+        401, "token", f"the bearer token is {refused}; ask the issuer for another", headers=headers
+    )
 
 
 def doorkeeper_of(request: Request) -> Doorkeeper:

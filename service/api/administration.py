@@ -12,6 +12,7 @@ from sqlalchemy import select
 from kdguard.service.api.access import Admin, Auditor, Reader, Serving, doorkeeper_of
 from kdguard.service.api.paging import Limit
 from kdguard.service.api.problems import RESPONSES, Problem
+from kdguard.service.api.settings import Scope
 from kdguard.service.out import webhooks
 from kdguard.service.store import trail
 from kdguard.service.store.api_keys import SCOPES, ApiKey, end_key, keys_of, make_key, now_us
@@ -20,7 +21,6 @@ from kdguard.service.store.tables import REGISTRATIONS
 
 router = APIRouter(tags=["administration"], responses=RESPONSES)
 
-Scope = Literal["ingest", "read", "decide", "audit", "admin"]
 Id = Annotated[str, Path(pattern="^[0-9a-f]{16,32}$")]
 
 

@@ -15,8 +15,10 @@ from kdguard.scoring.findings import Policy as Levels
 from kdguard.service.api import administration, decisions, exchanges, health, problems, subjects, uploads
 from kdguard.service.api.access import Doorkeeper
 from kdguard.service.api.guard import Guard
+from kdguard.service.api.key_set import KeySet
 from kdguard.service.api.settings import Settings
 from kdguard.service.api.state import Service
+from kdguard.service.api.tokens import Tokens
 from kdguard.service.gateway.deciding import Gateway
 from kdguard.service.gateway.facts import Facts
 from kdguard.service.gateway.policy import Policy, read_policy
@@ -47,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = open_service(settings)
-    app.state.doorkeeper = Doorkeeper()
+    app.state.doorkeeper = Doorkeeper(_tokens(app.state.service))
     for router in (
         health.router,
         exchanges.router,
@@ -85,6 +87,11 @@ def open_service(settings: Settings) -> Service:
         private_webhooks=settings.private_webhooks,
     )
     return Service(settings, database, secrets, gateway, worker if settings.scores else None)
+
+
+def _tokens(service: Service) -> Tokens | None:
+    oidc = service.settings.oidc
+    return None if oidc is None else Tokens(oidc, KeySet(oidc), service.database)
 
 
 @asynccontextmanager

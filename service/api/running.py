@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 import socket
 import threading
@@ -11,7 +10,7 @@ import uvicorn
 
 from kdguard.errors import ServiceError
 from kdguard.service.api.app import create_app, open_service
-from kdguard.service.api.settings import Settings
+from kdguard.service.api.settings import Settings, is_loopback
 from kdguard.service.out.logs import set_up
 from kdguard.service.store import trail
 from kdguard.service.store.api_keys import SCOPES, any_key, make_key
@@ -90,13 +89,3 @@ def work(settings: Settings) -> None:
     service.worker.stop()
     service.gateway.close()
     service.database.close()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

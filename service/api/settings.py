@@ -2,13 +2,74 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 HOURS_HELD = 24.0
+Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+Scope = Literal["ingest", "read", "decide", "audit", "admin"]
+
+
+class Oidc(BaseModel):
+    """An OpenID Connect issuer whose access tokens are taken beside API keys.
+
+    Attributes:
+        issuer: Its URL, exactly as tokens name it.
+        audience: Whom tokens must be made for.
+        keys_url: Of its keys; by default the one in its discovery document.
+        algorithms: Those that it signs with; only asymmetric ones.
+        leeway_s: Seconds by which clocks may differ.
+        tenant: Whose data tokens open, without `tenant_claim`.
+        tenant_claim: Claim that names the tenant; tenants are made beforehand, by their first API key.
+        tenants: Values of that claim, and the tenants they mean; empty = a value is the tenant's name.
+        scope_claim: Claim that grants: words, or a list, e.g. `scope`, `roles`, `groups`.
+        grants: What each of its values grants; others grant nothing.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: Annotated[str, Field(max_length=500)]
+    audience: Annotated[str, Field(min_length=1, max_length=500)]
+    keys_url: Annotated[str, Field(max_length=2000)] | None = None
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256", "EdDSA")
+    leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0
+    tenant: str = "default"
+    tenant_claim: str | None = None
+    tenants: dict[str, str] = {}
+    scope_claim: str = "scope"
+    grants: dict[str, tuple[Scope, ...]] = {f"kdguard:{scope}": (scope,) for scope in get_args(Scope)}
+
+    @model_validator(mode="after")
+    def _nobody_listens(self) -> Oidc:
+        for url in filter(None, (self.issuer, self.keys_url)):
+            if not is_safe_url(url):
+                raise ValueError("issuer and keys_url must be https URLs (http only to loopback)")
+        return self
+
+
+def is_safe_url(url: str) -> bool:
+    """Whether nobody on the way can change what comes from a URL: https, or http on this machine."""
+    try:
+        parts = urlsplit(url)
+        local = parts.scheme == "http" and is_loopback(parts.hostname or "")
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (parts.scheme == "https" or local)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Settings(BaseSettings):
@@ -37,10 +98,13 @@ class Settings(BaseSettings):
         alpha, fdr: Levels, as of `kdguard score`.
         scores: Whether this process scores; otherwise `kdguard worker` must run beside it.
         private_webhooks: Whether webhooks may go to private addresses.
+        oidc: Issuer of bearer tokens, as JSON, or by `KDGUARD_SERVICE_OIDC__ISSUER` and so on; None = API keys only.
         docs: Whether the interactive description is served; its page loads scripts from elsewhere.
     """
 
-    model_config = SettingsConfigDict(env_prefix="KDGUARD_SERVICE_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="KDGUARD_SERVICE_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
 
     data: Path = Path("kdguard-data")
     database_url: SecretStr | None = None
@@ -66,6 +130,7 @@ class Settings(BaseSettings):
     fdr: Annotated[float, Field(gt=0, lt=1)] = 0.1
     scores: bool = True
     private_webhooks: bool = False
+    oidc: Oidc | None = None
     docs: bool = False
 
     @model_validator(mode="after")

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from kdguard.errors import ServiceError
-from kdguard.service.api.running import first_key, is_loopback
-from kdguard.service.api.settings import Settings
+from kdguard.service.api.running import first_key
+from kdguard.service.api.settings import Settings, is_loopback
 from kdguard.service.store.api_keys import now_us
 from tests.scoring_service import logs
 from tests.scoring_service.running import NDJSON, Running, running, scored
