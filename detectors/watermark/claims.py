@@ -90,6 +90,25 @@ def wealth(statistics: Told, parameters: Told, keys: Mapping[KeyName, bytes]) ->
     return (wealth_evidence(state, statistics["subject"], committed=True),)
 
 
+def text_statistics(
+    kept: Selected, names: Sequence[str], subjects: Sequence[str], decoys: int
+) -> dict[str, Any]:
+    """What `marked_text` takes, of some of the subjects that were searched.
+
+    Args:
+        kept: What counts of each subject.
+        names: All subjects.
+        subjects: Those that a case is about.
+        decoys: Decoy keys.
+    """
+    told = {}
+    for name in subjects:
+        at = names.index(name)
+        rows = rows_of(kept.windows.take(kept.windows.subjects == at))
+        told[name] = {"tokens": int(kept.tokens[at]), "windows": rows}
+    return {"subjects": told, "searched": len(names), "decoys": decoys}
+
+
 def rows_of(windows: Windows) -> list[list[int]]:
     """Windows with their tokens as plain numbers."""
     rows: list[list[int]] = np.column_stack((windows.before, windows.tokens)).tolist()

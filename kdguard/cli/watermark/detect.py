@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from kdguard.cli.watermark import options
 from kdguard.cli.watermark.options import Named
-
-if TYPE_CHECKING:
-    from kdguard.detectors.watermark.windows import Selected
 
 
 def detect(
@@ -40,8 +37,10 @@ def detect(
     Exit status: 0 no mark detected, 1 detected, 2 bad usage or input.
     """
     from kdguard.cli.watermark.cases import write_mark_case
-    from kdguard.cli.watermark.telling import found_in, tell
+    from kdguard.cli.watermark.telling import tell
+    from kdguard.detectors.watermark.claims import text_statistics
     from kdguard.detectors.watermark.detect import judge, what_counts
+    from kdguard.detectors.watermark.lines import found_in
 
     named = Named(mark, scheme, parameter, key_file, keys, epoch, account, ledger)
     work = options.opened(named, tokenizer)
@@ -58,17 +57,6 @@ def detect(
         committed=work.asked.committed,
     )
     if case and (subjects := found_in(found, alpha)):
-        statistics = {
-            "subjects": {name: _numbers(kept, read.names.index(name)) for name in subjects},
-            "searched": len(read.names),
-            "decoys": decoys,
-        }
+        statistics = text_statistics(kept, read.names, subjects, decoys)
         write_mark_case(case, "watermark.text", work, statistics, texts)
     raise typer.Exit(int(tell(found, alpha=alpha, as_json=as_json)))
-
-
-def _numbers(kept: Selected, subject: int) -> dict[str, Any]:
-    from kdguard.detectors.watermark.claims import rows_of
-
-    windows = kept.windows.take(kept.windows.subjects == subject)
-    return {"tokens": int(kept.tokens[subject]), "windows": rows_of(windows)}

@@ -7,15 +7,13 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from kdguard.errors import LedgerError, WatermarkError
+from kdguard.errors import WatermarkError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kdguard.cli.watermark.options import Named
     from kdguard.detectors.watermark.keys import MarkKey
     from kdguard.detectors.watermark.mark import Mark
-    from kdguard.ledger.derivation import DerivedKey, KeyName
+    from kdguard.ledger.derivation import KeyName
 
 
 class Asked(NamedTuple):
@@ -71,41 +69,14 @@ def key_of(mark: Mark, named: Named) -> Asked:
 
 
 def _from_store(mark: Mark, named: Named, epoch: str) -> Asked:
-    from kdguard.detectors.watermark.keys import derived_key
-    from kdguard.detectors.watermark.mark import LEDGER_SCHEME
-    from kdguard.ledger.derivation import KeyName
+    from kdguard.detectors.watermark.committed import stored_key
     from kdguard.ledger.keys import open_keys, place_of_keys
-
-    store = open_keys(place_of_keys(named.keys))
-    name = KeyName(LEDGER_SCHEME, named.account, epoch)
-    derived = store.current.derive(name)
-    if named.ledger is not None:
-        derived = _committed(mark, named.ledger, [old.derive(name) for old in store.generations[::-1]])
-    key = derived_key(derived.key.reveal(), mark.scheme.key_words, mark.scheme.key_bits)
-    return Asked(key, name, derived.generation, committed=named.ledger is not None)
-
-
-def _committed(mark: Mark, ledger: Path, derived: Sequence[DerivedKey]) -> DerivedKey:
-    """Of one key of each generation, newest first, the one that was committed: old marks outlive a rotation."""
-    from kdguard.ledger.entries import reveal_fits
     from kdguard.ledger.log import open_ledger
 
-    read = open_ledger(ledger)
-    known = {key.key_id: key for key in derived}
-    entry = next((one for one in read.commitments() if one["key_id"] in known), None)
-    if entry is None:
-        raise LedgerError(
-            f"{ledger}: no signed entry commits to this key; it must be committed before it is used, with "
-            "'kdguard audit commit'"
-        )
-    key = known[entry["key_id"]]
-    if key.key_id in read.revoked():
-        raise WatermarkError(f"key {key.key_id[:16]} is revoked: {read.revoked()[key.key_id]}")
-    if not reveal_fits(entry, key.name, key.key.reveal(), key.salt.reveal(), mark.parameters()):
-        raise WatermarkError(
-            f"{ledger}: the commitment to key {key.key_id[:16]} was made with other parameters than this mark's"
-        )
-    return key
+    store = open_keys(place_of_keys(named.keys))
+    ledger = None if named.ledger is None else open_ledger(named.ledger)
+    key, name, generation = stored_key(mark, store, ledger, epoch=epoch, account=named.account)
+    return Asked(key, name, generation, committed=ledger is not None)
 
 
 def _numbers(path: Path) -> list[int]:

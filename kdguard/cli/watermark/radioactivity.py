@@ -57,7 +57,8 @@ def radioactivity(
     Exit status: 0 nothing detected, 1 detected, 2 bad usage or input.
     """
     from kdguard.cli.watermark.cases import write_mark_case
-    from kdguard.cli.watermark.telling import found_in, tell
+    from kdguard.cli.watermark.telling import tell
+    from kdguard.detectors.watermark.lines import found_in
     from kdguard.detectors.watermark.radioactivity.suspects import judge
 
     named = Named(mark, scheme, parameter, key_file, keys, epoch, account, ledger)
