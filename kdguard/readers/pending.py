@@ -60,6 +60,7 @@ class Pending:
     _rows: list[Row] = field(default_factory=list)
     _places: list[Place] = field(default_factory=list)
     _bytes: int = 0
+    _latest: Place | None = None
 
     def take(self, record: Record, reader: Reader, place: Place) -> bool:
         """Turn one record into rows, or reject it; True once there is enough for a batch."""
@@ -81,8 +82,9 @@ class Pending:
             self.rejects.skipped += 1
             self.unproven.discard(place.source.name)  # it was read, and is of another kind
         self._rows += rows
+        again, self._latest = place is self._latest, place  # one document can hold many records
         self._places += [place] * len(rows)
-        self._bytes += place.size_bytes * len(rows)
+        self._bytes += place.size_bytes * (len(rows) - again)
         return len(self._rows) >= self.batch_rows or self._bytes >= FLUSH_BYTES
 
     def reject(self, place: Place, error: Exception, format_name: str) -> None:

@@ -193,10 +193,10 @@ def _exploded(
         try:
             if unfit is not None:
                 raise unfit
+            place = Place(source, line, size_bytes)
             for entry in value if isinstance(value, list) else (value,):
                 if not isinstance(entry, dict):
                     raise Unfit("a line must hold one JSON object in UTF-8", f"JSON {type(entry).__name__}")
-                place = Place(source, line, size_bytes)
                 for record in reader.records(entry):
                     yield place, record
         except SHAPE_ERRORS as error:

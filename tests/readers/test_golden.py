@@ -14,6 +14,9 @@ import pytest
 
 from kdguard.exchanges.schema import EXCHANGES
 from kdguard.readers import FORMATS, Rejects, read, sniff
+from kdguard.readers.documents import Document
+from kdguard.readers.pending import FLUSH_BYTES
+from kdguard.readers.stream import read_documents
 from tests.readers.log_samples import LOGS, SAMPLES, rows_of
 
 
@@ -50,3 +53,14 @@ def test_batches_do_not_depend_on_their_size(name: str) -> None:
 def test_every_format_has_a_sample(tmp_path: Path) -> None:
     sampled = {sniff(LOGS / file) for files, name in SAMPLES.values() if name == "auto" for file in files}
     assert sampled | {"parquet"} == set(FORMATS)
+
+
+def test_records_of_one_document_share_its_size() -> None:
+    """A document's bytes count once, not for each of its records, so that batches stay large."""
+    line = (LOGS / "otel.json").read_bytes().splitlines()[0]
+    document = json.loads(line)
+    spans = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    spans[:] = [spans[0] | {"spanId": f"{at:016x}"} for at in range(100)]
+    given = Document(1, FLUSH_BYTES // 2, document, None, b"")
+    batches = list(read_documents([given], "otel", rejects=Rejects()))
+    assert [batch.num_rows for batch in batches] == [100]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kdguard.readers.dialects.content import conversation, first, last_user_turn, plain, system_text
+from kdguard.readers.dialects.content import conversation, first, forks, last_user_turn, plain, system_text
 
 # Column -> the names it goes by. Nested blocks are those of Gemini, Converse and Titan.
 _NAMES: dict[str, tuple[str, ...]] = {
@@ -32,6 +32,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "account_id": ("safety_identifier", "user", "metadata.user_id"),
     "session_id": ("conversation.id", "conversation", "metadata.session_id", "previous_response_id"),
 }
+_HEADS = {
+    column: {name for path in names for name in (path, *(head for head, _ in forks(path)))}
+    for column, names in _NAMES.items()
+}
+"""Keys of a body under which anything of a column can lie."""
 _BLOCKS = ("generationConfig", "generation_config", "inferenceConfig", "textGenerationConfig")
 _PROMPT_TEXTS = ("prompt", "inputText")
 _SYSTEMS = ("system", "instructions", "systemInstruction", "system_instruction")
@@ -53,7 +58,10 @@ def ask(body: Any) -> dict[str, Any]:
         return {}
     row: dict[str, Any] = {}
     blocks = [body, *(body[name] for name in _BLOCKS if isinstance(body.get(name), dict))]
+    said = frozenset().union(*blocks)
     for column, names in _NAMES.items():
+        if said.isdisjoint(_HEADS[column]):  # most columns of most requests
+            continue
         for block in blocks:
             found = first(block, *names)
             if found is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from kdguard.readers.documents import decode
@@ -26,17 +27,20 @@ def at(record: Any, path: str) -> Any:
         return None
     if path in record:
         return record[path]
-    if "." not in path:  # most paths, and this is where envelopes spend their time
-        return None
-    head, dot, rest = path.partition(".")
-    while dot:
-        if head in record:
-            found = at(record[head], rest)
-            if found is not None:
-                return found
-        step, dot, rest = rest.partition(".")
-        head = f"{head}.{step}"
+    if "." in path:  # most paths have none, and this is where envelopes spend their time
+        for head, rest in forks(path):
+            if head in record:
+                found = at(record[head], rest)
+                if found is not None:
+                    return found
     return None
+
+
+@lru_cache(maxsize=4096)
+def forks(path: str) -> tuple[tuple[str, str], ...]:
+    """Every way to cut a dotted path in two, the shortest head first."""
+    steps = path.split(".")
+    return tuple((".".join(steps[:cut]), ".".join(steps[cut:])) for cut in range(1, len(steps)))
 
 
 def first(record: Any, *paths: str) -> Any:

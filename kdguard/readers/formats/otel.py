@@ -48,6 +48,12 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "status": ("http.response.status_code", "http.status_code"),
     "tools": ("gen_ai.tool.definitions",),
 }
+_COLUMNS: dict[str, list[tuple[str, int]]] = {
+    name: [(column, names.index(name)) for column, names in _NAMES.items() if name in names]
+    for names in _NAMES.values()
+    for name in names
+}
+"""By attribute, the columns it can fill and its rank among the names of each."""
 _INPUT = ("gen_ai.input.messages", "gen_ai.prompt")
 _OUTPUT = ("gen_ai.output.messages", "gen_ai.completion")
 _SYSTEM = ("gen_ai.system_instructions", "gen_ai.system.message")
@@ -76,6 +82,8 @@ def _decoded(value: Any, depth: int = 32) -> Any:
     """An OTLP AnyValue as a plain value; plain values stay."""
     if not isinstance(value, dict) or depth == 0:
         return value
+    if len(value) == 1 and "stringValue" in value:  # nearly always
+        return value["stringValue"]
     if "arrayValue" in value:
         return [_decoded(v, depth - 1) for v in (value["arrayValue"] or {}).get("values") or ()]
     if "kvlistValue" in value:
@@ -100,14 +108,12 @@ def _exchanges(record: Record) -> Iterator[Row]:
     if own.get("gen_ai.operation.name") in _OTHER:
         return iter(())
     found = _attributes(record["resource"]) | own
-    row: Row = {}
-    for column, names in _NAMES.items():
-        row[column] = next((found[name] for name in names if found.get(name) not in (None, "")), None)
+    row = _named(found)
     start, end = entry.get("startTimeUnixNano") or entry.get("timeUnixNano"), entry.get("endTimeUnixNano")
     trace, span = entry.get("traceId"), entry.get("spanId")
     row |= {"time": start, "latency_ms": spent_ms(start, end)}
-    row["request_id"] = row["request_id"] or (f"{trace}-{span}" if span else None)
-    row["session_id"] = row["session_id"] or trace
+    row["request_id"] = row.get("request_id") or (f"{trace}-{span}" if span else None)
+    row["session_id"] = row.get("session_id") or trace
     reasons = unwrapped(found.get("gen_ai.response.finish_reasons"))
     asked, choices = _content(found, entry.get("events") or ())
     if isinstance(reasons, list):
@@ -118,6 +124,20 @@ def _exchanges(record: Record) -> Iterator[Row]:
     key = "prompt" if isinstance(asked, str) else "messages"
     request = {key: asked, "system": system}
     return exchanges(request, {"choices": choices} if choices else None, row)
+
+
+def _named(found: dict[str, Any]) -> Row:
+    """Columns that attributes name; of several names of a column the first that says something wins."""
+    row: Row = {}
+    ranks: dict[str, int] = {}
+    for name in _COLUMNS.keys() & found.keys():
+        value = found[name]
+        if value is None or value == "":
+            continue
+        for column, rank in _COLUMNS[name]:
+            if rank < ranks.get(column, len(_COLUMNS)):
+                row[column], ranks[column] = value, rank
+    return row
 
 
 def _content(found: dict[str, Any], events: Any) -> tuple[Any, list[Record]]:
