@@ -26,7 +26,7 @@ VOCABULARIES = (8_192, 50_257, 151_936)
 ENTROPIES = (0.5, 1.0, 2.0, 3.0, 4.0)
 """Nats. Assistants answer at about 0.5 to 1, free prose lies at 2 to 3."""
 TOP = 20
-DRAWS = 50
+DRAWS = 42
 TARGETS = {"top-20": 85.0, "top-20 without ids": 85.0, "sampled": 35.0}
 SUPPORT = 1_024  # tokens that can be said at a position
 Floats = NDArray[Any]

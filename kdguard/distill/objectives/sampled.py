@@ -42,7 +42,7 @@ def sampled_kl(logits: Tensor, sampled_ids: Tensor, counts: Tensor, temperature:
 def draw_soft_labels(
     teacher_logits: Tensor, draws: int, generator: torch.Generator, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """Draw tokens from the teacher with replacement and count them.
+    """Draw tokens from the teacher by systematic sampling and count them: each count is within 1 of draws times p.
 
     Args:
         teacher_logits: Shape (n, v).
@@ -55,14 +55,21 @@ def draw_soft_labels(
 
     Raises:
         InputError: `draws` is below 1.
+
+    References:
+        Madow and Madow (1944), On the theory of systematic sampling, Annals of Mathematical Statistics 15.
     """
     check_positive("temperature", temperature)
     if draws < 1:
         raise InputError(f"'draws' must be at least 1, got {draws}.")
     width = min(draws, teacher_logits.shape[-1])
-    probabilities = log_probabilities(teacher_logits, temperature).exp()
-    drawn = torch.multinomial(probabilities, draws, replacement=True, generator=generator)
-    drawn = drawn.sort(dim=-1).values
+    cumulative = log_probabilities(teacher_logits, temperature).double().exp().cumsum(dim=-1)
+    offset = torch.rand(len(cumulative), 1, generator=generator, device=cumulative.device, dtype=torch.double)
+    whole = cumulative[:, -1:]
+    points = (torch.arange(draws, device=cumulative.device) + offset) / draws * whole
+    drawn = torch.searchsorted(
+        cumulative, torch.minimum(points, whole.nextafter(torch.zeros_like(whole))), right=True
+    )
     fresh = torch.ones_like(drawn, dtype=torch.bool)
     fresh[:, 1:] = drawn[:, 1:] != drawn[:, :-1]
     place = fresh.cumsum(dim=-1) - 1

@@ -35,7 +35,7 @@ class AskedData(Table):
     choices: int = Field(default=1, gt=0)
     soft: Literal["none", "topk", "sampled"] = "none"
     top_logprobs: int = Field(default=20, gt=0)
-    draws: int = Field(default=50, gt=0)
+    draws: int = Field(default=42, gt=0)
     temperature: float = Field(default=1.0, ge=0, le=2)
     max_tokens: int = Field(default=64, gt=0)
     seed: int = Field(default=0, ge=0)

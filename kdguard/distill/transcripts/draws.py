@@ -4,8 +4,12 @@ Random sampling knowledge distillation draws tokens from the teacher's distribut
 Counts over draws are an unbiased estimate of every probability, so the mean gradient over draws is that of the whole
 distribution; a list of the k most likely tokens is not.
 
+Draws are systematic, not independent: n equally spaced points with one random offset. Every count then lies within 1
+of n times the probability, where that of independent draws strays by the square root of it.
+
 References:
     Anshumann et al. (2025), Sparse Logit Sampling, arXiv 2503.16870.
+    Madow and Madow (1944), On the theory of systematic sampling, Annals of Mathematical Statistics 15.
 """
 
 from __future__ import annotations
@@ -35,11 +39,11 @@ class SoftLabels(NamedTuple):
 
 
 def draw_soft_labels(logits: npt.NDArray[Any], draws: int, rng: np.random.Generator) -> SoftLabels:
-    """Draw tokens from softmax(logits), position by position, with replacement.
+    """Draw tokens from softmax(logits), position by position, by systematic sampling.
 
     Args:
         logits: Logits or log-probabilities at temperature 1, shape (t, v); minus infinity = never.
-        draws: Draws a position, at least 1; 50 draws meet about 12 distinct tokens at 2 nats of entropy.
+        draws: Draws a position, at least 1; 42 draws meet about 12 distinct tokens at 2 nats of entropy.
         rng: The randomness; the same state gives the same labels, however many positions are given at once.
 
     Returns:
@@ -51,7 +55,8 @@ def draw_soft_labels(logits: npt.NDArray[Any], draws: int, rng: np.random.Genera
     t, v = logits.shape
     if draws < 1:
         raise TranscriptError(f"draws must be at least 1, got {draws}")
-    uniforms = rng.integers(0, _GRID, (t, draws)) / _GRID
+    offset = rng.integers(0, _GRID, (t, 1))
+    uniforms = (np.arange(draws) * _GRID + offset) // draws / _GRID
     drawn = np.empty((t, draws), np.int32)
     rows = max(1, _BLOCK_VALUES // max(v, 1))
     for start in range(0, t, rows):

@@ -39,7 +39,7 @@ class Setting:
     student_rows: int = 2
     heldout: int = 200
     seeds: int = 5
-    draws: int = 50
+    draws: int = 42
 
     def teacher_shape(self, vocab: int) -> Shape:
         """Shape of the teachers."""

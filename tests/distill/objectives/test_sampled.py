@@ -20,10 +20,10 @@ def slope(losses: Tensor, leaf: Tensor) -> Tensor:
 
 
 def misfit_p(mean: Tensor, dense: Tensor, probabilities: Tensor, draws: int) -> float:
-    """Smallest p-value over positions that `draws` multinomial draws explain the gap between two gradients.
+    """Smallest p-value over positions that `draws` independent draws explain the gap between two gradients.
 
     The gradient of one draw is q - onehot, so the gap times the draws is a multinomial deviation: chi-squared with
-    v - 1 degrees of freedom.
+    v - 1 degrees of freedom. Systematic draws stray less, so p is larger than that.
     """
     statistic = draws * ((mean - dense).square() / probabilities).sum(dim=-1)
     return float(stats.chi2.sf(statistic.numpy(), df=probabilities.shape[-1] - 1).min())
@@ -31,7 +31,7 @@ def misfit_p(mean: Tensor, dense: Tensor, probabilities: Tensor, draws: int) -> 
 
 @pytest.mark.parametrize(("draws", "temperature"), [(1, 1.0), (12, 1.0), (12, 2.0)])
 def test_mean_over_draws_is_the_dense_gradient(draws: int, temperature: float) -> None:
-    """Fails a right implementation with chance 4e-6 (1e-6 for each of 4 positions); a biased one is caught below."""
+    """Fails a right implementation with chance 4e-6 at most (1e-6 a position); a biased one is caught below."""
     n, v, repeats = 4, 8, 3_000
     logits, columns = batch(n, v, 4, seed=0)
     leaf, teacher = logits.requires_grad_(), columns["teacher_logits"] / 2
@@ -95,6 +95,23 @@ def test_draws_are_counted_sorted_padded_and_repeatable() -> None:
     again = draw_soft_labels(teacher, 20, torch.Generator().manual_seed(5))
     assert torch.equal(ids, again[0])
     assert torch.equal(counts, again[1])
+
+
+def test_counts_are_within_one_of_their_mean() -> None:
+    _, columns = batch(200, 9, 1, seed=4)
+    teacher = columns["teacher_logits"].repeat(200, 1)
+    ids, counts = draw_soft_labels(teacher, 20, torch.Generator().manual_seed(7))
+    dense = torch.zeros(len(ids), 10, dtype=torch.double)
+    dense.scatter_(1, torch.where(ids < 0, 9, ids).long(), counts.double())
+    mean = 20 * torch.softmax(teacher.double(), dim=-1)
+    assert (dense[:, :9] - mean).abs().max() < 1
+
+
+def test_an_impossible_token_is_never_drawn() -> None:
+    teacher = torch.full((500, 6), -torch.inf)
+    teacher[:, [1, 3]] = torch.tensor([0.0, -20.0])
+    ids, _ = draw_soft_labels(teacher, 50, torch.Generator().manual_seed(8))
+    assert set(ids.unique().tolist()) <= {-1, 1, 3}
 
 
 def test_impossible_draws_are_refused() -> None:
