@@ -7,17 +7,14 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select
 
 from kdguard.service.api.access import Admin, Auditor, Reader, Serving, doorkeeper_of
 from kdguard.service.api.paging import Limit
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.settings import Scope
 from kdguard.service.out import webhooks
-from kdguard.service.store import trail
+from kdguard.service.store import registrations, trail
 from kdguard.service.store.api_keys import SCOPES, ApiKey, end_key, keys_of, make_key, now_us
-from kdguard.service.store.database import upsert
-from kdguard.service.store.tables import REGISTRATIONS
 
 router = APIRouter(tags=["administration"], responses=RESPONSES)
 
@@ -95,6 +92,7 @@ class TrailVerified(BaseModel):
 class Registration(BaseModel):
     """What is registered under a name."""
 
+    kind: str
     name: str
     at_us: int
     body: dict[str, Any]
@@ -207,41 +205,30 @@ def delete_webhook(webhook: Id, caller: Admin, service: Serving) -> None:
 
 @router.put("/v1/registrations/{kind}/{name}")
 def put_registration(
-    kind: Literal["canary", "watermark", "model_release"],
+    kind: Literal["model_release"],
     name: Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,100}$")],
     body: dict[str, Any],
     caller: Admin,
     service: Serving,
 ) -> Registration:
-    """Register a canary plan, a watermark (by digest, never its key) or the release of a model, by name."""
-    text = orjson.dumps(body).decode()
-    if "\\u0000" in text:
+    """Register the release of a model, by name; marks have routes of their own."""
+    if "\\u0000" in orjson.dumps(body).decode():
         raise Problem(422, "invalid", "a text must hold no NUL")
-    row = {"tenant": caller.tenant, "kind": kind, "name": name, "at_us": now_us(), "body": text}
     with service.database.write() as connection:
-        upsert(connection, REGISTRATIONS, [row], ["at_us", "body"])
+        told = registrations.put(connection, caller.tenant, kind, name, body)
         trail.record(
             connection, caller.tenant, actor=caller.actor, action="registration.put", subject=f"{kind}/{name}"
         )
-    return Registration(name=name, at_us=int(str(row["at_us"])), body=body)
+    return Registration(**told)
 
 
 @router.get("/v1/registrations/{kind}")
 def list_registrations(
-    kind: Literal["canary", "watermark", "model_release"], caller: Reader, service: Serving
+    kind: Literal["model_release"], caller: Reader, service: Serving
 ) -> list[Registration]:
     """What is registered of a kind."""
-    table = REGISTRATIONS.c
-    query = (
-        select(REGISTRATIONS)
-        .where((table.tenant == caller.tenant) & (table.kind == kind))
-        .order_by(table.name)
-    )
     with service.database.read() as connection:
-        return [
-            Registration(name=row.name, at_us=row.at_us, body=orjson.loads(row.body))
-            for row in connection.execute(query)
-        ]
+        return [Registration(**told) for told in registrations.listed(connection, caller.tenant, [kind])]
 
 
 @router.get("/v1/audit")

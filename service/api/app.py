@@ -12,7 +12,17 @@ from fastapi.openapi.utils import get_openapi
 
 import kdguard
 from kdguard.scoring.findings import Policy as Levels
-from kdguard.service.api import administration, decisions, exchanges, health, problems, subjects, uploads
+from kdguard.service.api import (
+    administration,
+    decisions,
+    exchanges,
+    health,
+    marks,
+    problems,
+    reports,
+    subjects,
+    uploads,
+)
 from kdguard.service.api.access import Doorkeeper
 from kdguard.service.api.guard import Guard
 from kdguard.service.api.key_set import KeySet
@@ -23,8 +33,11 @@ from kdguard.service.gateway.deciding import Gateway
 from kdguard.service.gateway.facts import Facts
 from kdguard.service.gateway.policy import Policy, read_policy
 from kdguard.service.gateway.recording import Recorder
+from kdguard.service.live import lineage_jobs
 from kdguard.service.live.baselines import shipped_baseline
 from kdguard.service.live.worker import Worker
+from kdguard.service.marks import jobs as mark_jobs
+from kdguard.service.marks.vault import Vault
 from kdguard.service.pages.routes import router as pages
 from kdguard.service.store.database import Database
 from kdguard.service.store.secrets import open_secrets
@@ -56,6 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         uploads.router,
         decisions.router,
         administration.router,
+        marks.router,
+        reports.router,
         subjects.router,
     ):
         app.include_router(router)
@@ -76,6 +91,7 @@ def open_service(settings: Settings) -> Service:
     policy.check_techniques(shipped_baseline().suite.technique.techniques)
     facts = Facts(database, settings.data)
     gateway = Gateway(facts, policy, settings.dry_run or policy.dry_run, Recorder(database))
+    vault = Vault(settings.vault)
     worker = Worker(
         database,
         secrets,
@@ -85,8 +101,12 @@ def open_service(settings: Settings) -> Service:
         groups_s=settings.groups_s,
         hold_s=settings.hold_s,
         private_webhooks=settings.private_webhooks,
+        errands={
+            lineage_jobs.KIND: lineage_jobs.LineageAudits(database, secrets).run,
+            mark_jobs.KIND: mark_jobs.Checker(database, secrets, settings.data, vault).run,
+        },
     )
-    return Service(settings, database, secrets, gateway, worker if settings.scores else None)
+    return Service(settings, database, secrets, gateway, vault, worker if settings.scores else None)
 
 
 def _tokens(service: Service) -> Tokens | None:

@@ -19,7 +19,7 @@ from kdguard.service.out.metrics import REQUEST_SECONDS, REQUESTS
 
 LOG = logging.getLogger("kdguard.service.requests")
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_BULK = ("/v1/exchanges", "/v1/traces", "/v1/accounts", "/v1/baselines", "/v1/lineage")
+_BULK = ("/v1/exchanges", "/v1/traces", "/v1/accounts", "/v1/baselines", "/v1/lineage", "/v1/marks")
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -86,7 +86,7 @@ class Guard:
                 LOG.info("request", extra={"kd": told | {"took_ms": round(took_s * 1e3, 2)}})
 
     def _limit(self, scope: Scope) -> int:
-        bulk = scope["method"] == "POST" and scope["path"].startswith(_BULK)
+        bulk = scope["method"] in ("POST", "PUT") and scope["path"].startswith(_BULK)
         return self._settings.most_body_bytes if bulk else self._settings.most_request_bytes
 
     def _bounded(self, receive: Receive, limit: int) -> Receive:

@@ -98,6 +98,7 @@ class Settings(BaseSettings):
         alpha, fdr: Levels, as of `kdguard score`.
         scores: Whether this process scores; otherwise `kdguard worker` must run beside it.
         private_webhooks: Whether webhooks may go to private addresses.
+        vault: Folder with the keys and ledger of each tenant's marks: `VAULT/TENANT/keys` and `VAULT/TENANT/ledger`.
         oidc: Issuer of bearer tokens, as JSON, or by `KDGUARD_SERVICE_OIDC__ISSUER` and so on; None = API keys only.
         docs: Whether the interactive description is served; its page loads scripts from elsewhere.
     """
@@ -130,6 +131,7 @@ class Settings(BaseSettings):
     fdr: Annotated[float, Field(gt=0, lt=1)] = 0.1
     scores: bool = True
     private_webhooks: bool = False
+    vault: Path | None = None
     oidc: Oidc | None = None
     docs: bool = False
 

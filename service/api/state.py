@@ -16,6 +16,7 @@ from kdguard.service.gateway.deciding import Gateway
 from kdguard.service.ingest.journal import Journal, path_of, sealed
 from kdguard.service.live.scoring import Folders
 from kdguard.service.live.worker import Worker
+from kdguard.service.marks.vault import Vault
 from kdguard.service.out.metrics import BACKLOG_BYTES
 from kdguard.service.store.account_keys import AccountKeys
 from kdguard.service.store.database import Database
@@ -47,6 +48,7 @@ class Service:
         database: The database.
         secrets: Keys.
         gateway: Inline decisions.
+        vault: Keys of marks.
         worker: Who scores; None where another process does.
         started: Set once requests can be served.
     """
@@ -55,6 +57,7 @@ class Service:
     database: Database
     secrets: Secrets
     gateway: Gateway
+    vault: Vault
     worker: Worker | None = None
     started: bool = False
     _inboxes: dict[str, Inbox] = field(default_factory=dict)

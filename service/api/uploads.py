@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -16,14 +17,17 @@ from sqlalchemy import select, update
 
 from kdguard.readers.rejects import Unfit
 from kdguard.scoring.facts import accounts_table
-from kdguard.service.api.access import Admin, Ingester, Reader, Serving
+from kdguard.service.api.access import Admin, Caller, Ingester, Reader, Serving
 from kdguard.service.api.exchanges import ARROW
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
 from kdguard.service.api.subjects import AccountId
 from kdguard.service.ingest.bodies import body_of
 from kdguard.service.live.baselines import activate, open_baseline, owner_hash, owners_in, store_baseline
+from kdguard.service.live.errands import folder_of
 from kdguard.service.live.lineage_jobs import KIND
+from kdguard.service.marks.cases import input_of, lines_of
+from kdguard.service.marks.forgetting import forget_in_marks
 from kdguard.service.store import jobs, trail, verdicts
 from kdguard.service.store.accounts import account_facts, forget_account, put_accounts
 from kdguard.service.store.tables import BASELINES, JOBS
@@ -31,7 +35,7 @@ from kdguard.service.store.tables import BASELINES, JOBS
 router = APIRouter(tags=["uploads"], responses=RESPONSES)
 
 _CSV, _NDJSON = "text/csv", "application/x-ndjson"
-_OCTETS = "application/octet-stream"
+OCTETS = "application/octet-stream"
 _BODY = {"schema": {"type": "string", "format": "binary"}}
 _TEXT = {"schema": {"type": "string"}}
 
@@ -94,6 +98,7 @@ class LineageRow(BaseModel):
     model: str = Field(max_length=200)
     prompt_id: str = Field(max_length=200)
     response: str = Field(max_length=100_000)
+    prompt: str | None = Field(None, max_length=100_000, description="What was asked: echoes are told by it.")
 
 
 class ControlRow(BaseModel):
@@ -113,7 +118,7 @@ class ControlRow(BaseModel):
 async def post_accounts(request: Request, caller: Ingester, service: Serving) -> Stored:
     """Add accounts to the table, or replace what is known of them: CSV, JSON lines or Arrow."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    body = await _body(request, service)
+    body = await body_whole(request, service)
 
     def store() -> Stored:
         table = _accounts(kind, body)
@@ -135,9 +140,9 @@ async def post_accounts(request: Request, caller: Ingester, service: Serving) ->
 def delete_account(account_id: AccountId, caller: Admin, service: Serving) -> Queued:
     """Forget an account.
 
-    At once: its key (so that no body of it can be read again), what the accounts table and the verdicts hold of it. By
-    the job that is named: its signals and its state, by which it is in clusters. Its salted name stays in the audit
-    trail, and baselines that rank among its owner are marked.
+    At once: its key (so that no body of it can be read again), what the accounts table, the verdicts and the results of
+    mark checks hold of it. By the job that is named: its signals and its state, by which it is in clusters. Its salted
+    name stays in the audit trail, and baselines that rank among its owner are marked.
     """
     if "\0" in account_id:
         raise Problem(422, "invalid", "a text must hold no NUL")
@@ -147,6 +152,7 @@ def delete_account(account_id: AccountId, caller: Admin, service: Serving) -> Qu
         destroyed = keys.destroy(connection, account_id)
         forget_account(connection, caller.tenant, account_id)
         verdicts.forget_subject(connection, caller.tenant, account_id)
+        forget_in_marks(connection, caller.tenant, account_id)
         job = jobs.add(connection, caller.tenant, jobs.FORGET, {"account": account_id})
         marked = _mark_baselines(service, connection, caller.tenant, account_id, facts)
         details = {"key_destroyed": destroyed, "baselines_marked": marked}
@@ -165,14 +171,14 @@ def delete_account(account_id: AccountId, caller: Admin, service: Serving) -> Qu
 @router.post(
     "/v1/baselines",
     status_code=201,
-    openapi_extra={"requestBody": {"content": {_OCTETS: _BODY}, "required": True}},
+    openapi_extra={"requestBody": {"content": {OCTETS: _BODY}, "required": True}},
 )
 async def post_baseline(request: Request, caller: Admin, service: Serving) -> BaselineTold:
     """Upload a baseline made by `kdguard baseline`, and rank by it from now on.
 
     Signals depend on what a baseline learnt, so scores begin anew with the bodies that the journal still holds.
     """
-    body = await _body(request, service)
+    body = await body_whole(request, service)
 
     def store() -> BaselineTold:
         digest, baseline = store_baseline(service.inbox(caller.tenant).folders.baselines, body)
@@ -204,20 +210,49 @@ def list_exclusions(caller: Reader, service: Serving) -> PlainTextResponse:
 
 @router.post("/v1/lineage", status_code=202)
 def post_lineage(asked: LineageAsk, caller: Reader, service: Serving) -> Queued:
-    """Test suspects against teacher families, as a job."""
+    """Test suspects against teacher families, as a job; the answers are erased when it ends."""
     given = asked.model_dump(exclude={"responses", "controls"})
+    tables: dict[str, Sequence[BaseModel]] = {"responses": asked.responses, "controls": asked.controls}
+    sent = {
+        name: lines_of(row.model_dump(exclude_none=True) for row in rows)
+        for name, rows in tables.items()
+        if rows
+    }
+    given["inputs"] = [
+        input_of("families.toml", asked.families.encode()),
+        *(input_of(f"{name}.jsonl", lines) for name, lines in sent.items()),
+    ]
+    files = {f"{name}.jsonl": lines for name, lines in sent.items()}
+    return queued(service, caller, KIND, "lineage.ask", given, files)
+
+
+def queued(
+    service: Service,
+    caller: Caller,
+    kind: str,
+    action: str,
+    given: Mapping[str, Any],
+    files: Mapping[str, bytes],
+) -> Queued:
+    """Add a job whose uploads are written first.
+
+    Args:
+        service: The service.
+        caller: Who asks.
+        kind: What is to be done.
+        action: As the audit trail names it.
+        given: With what.
+        files: Uploads by name; they go when the job ends.
+    """
     with service.database.write() as connection:
         job = jobs.add(connection, caller.tenant, jobs.HELD, given)
-        trail.record(
-            connection, caller.tenant, actor=caller.actor, action="lineage.ask", details={"job": job}
-        )
-    folder = service.folder(caller.tenant) / "uploads" / job
+        trail.record(connection, caller.tenant, actor=caller.actor, action=action, details={"job": job})
+    folder = folder_of(service.settings.data, caller.tenant, job)
     folder.mkdir(parents=True, mode=0o700)
-    for name, rows in (("responses", asked.responses), ("controls", asked.controls)):
-        if rows:
-            pd.DataFrame([row.model_dump() for row in rows]).to_parquet(folder / f"{name}.parquet")
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
     with service.database.write() as connection:
-        connection.execute(update(JOBS).where(JOBS.c.id == job).values(kind=KIND))
+        connection.execute(update(JOBS).where(JOBS.c.id == job).values(kind=kind))
     return Queued(job=job)
 
 
@@ -238,7 +273,8 @@ def get_job(job: str, caller: Reader, service: Serving) -> Job:
     return Job(**told)
 
 
-async def _body(request: Request, service: Service) -> bytes:
+async def body_whole(request: Request, service: Service) -> bytes:
+    """A body, unpacked, within its limit."""
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     return await body_of(request.stream(), encoding, service.settings.most_body_bytes)
 

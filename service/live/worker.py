@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from kdguard.errors import InputError
 from kdguard.features.text import hash_identities
 from kdguard.scoring.findings import Policy
 from kdguard.service.live.baselines import active_digest
-from kdguard.service.live.lineage_jobs import KIND, run_job
+from kdguard.service.live.errands import Work, carry_out, drop_left_over
 from kdguard.service.live.scoring import TenantScoring
 from kdguard.service.out.metrics import LOOK_SECONDS, SCORED_AT, SCORING_FAILURES, SUBJECTS
 from kdguard.service.out.webhooks import Sender, announce
@@ -53,6 +53,7 @@ class Worker:
         groups_s: Seconds between two searches for groups, at least.
         hold_s: Seconds that bodies are kept after folding.
         private_webhooks: Whether webhooks may go to private addresses.
+        errands: Jobs that are done beside scoring, by kind.
         clock: Seconds, never going back.
         failed: What failed in the latest step, by kind; None = nothing.
     """
@@ -65,6 +66,7 @@ class Worker:
     groups_s: float = 120.0
     hold_s: float = 86_400.0
     private_webhooks: bool = False
+    errands: Mapping[str, Work] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
     failed: str | None = None
     _ending: threading.Event = field(default_factory=threading.Event)
@@ -105,11 +107,13 @@ class Worker:
             while not self._ending.wait(_IDLE_S):
                 failures: list[str] = []
                 self._attempt(sender.send_due, failures)
-                job = self._attempt(partial(jobs.lease, self.database, KIND), failures)
-                if job is not None:
-                    self._attempt(partial(run_job, self.database, self.data, job), failures)
+                for kind, work in self.errands.items():
+                    job = self._attempt(partial(jobs.lease, self.database, kind), failures)
+                    if job is not None:
+                        self._attempt(partial(carry_out, self.database, self.data, job, work), failures)
                 if self.clock() >= next_prune:
                     self._attempt(partial(prune, self.database), failures)
+                    self._attempt(partial(drop_left_over, self.data), failures)
                     next_prune = self.clock() + _PRUNE_S
         finally:
             sender.close()

@@ -117,6 +117,13 @@ def job_of(connection: Connection, tenant: str, job: str) -> dict[str, Any] | No
     return None if row is None else _told(row)
 
 
+def given_of(connection: Connection, tenant: str, job: str) -> dict[str, Any] | None:
+    """What a job was given, or keeps in its place; None where there is no such job."""
+    query = select(JOBS.c.given).where((JOBS.c.tenant == tenant) & (JOBS.c.id == job))
+    given = connection.execute(query).scalar()
+    return None if given is None else orjson.loads(given)
+
+
 def _told(row: Any) -> dict[str, Any]:
     told = {
         name: row[name] for name in ("id", "kind", "state", "progress", "attempts", "created_us", "ended_us")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.service.out.findings import findings_as
 from kdguard.verdict import Decision, GuaranteeState, Verdict
+from tests.scoring_service import logs
+from tests.scoring_service.running import NDJSON, running, scored
 
 
 def cluster() -> dict[str, Any]:
@@ -56,3 +59,16 @@ def test_a_cluster_under_review_is_told_in_every_form(form: Literal["ocsf", "ecs
 
 def test_nothing_to_tell_is_an_empty_list() -> None:
     assert findings_as("ocsf", [], {"accounts": 2}, 0) == []
+
+
+def test_the_report_of_all_accounts_is_a_page_to_keep(tmp_path: Path) -> None:
+    log = logs.rows(5)
+    with running(tmp_path) as service:
+        service.client.post("/v1/exchanges", content=logs.ndjson(log), headers=NDJSON)
+        scored(service.client, len(log))
+        page = service.client.get("/v1/report")
+        (entry, *_) = service.client.get("/v1/audit").json()["items"]
+    assert page.headers["content-disposition"] == 'attachment; filename="kdguard-report.html"'
+    assert "thief-12" in page.text
+    assert "http://" not in page.text.replace("http://www.w3.org/2000/svg", "")
+    assert entry["action"] == "report.read"

@@ -17,11 +17,11 @@ from kdguard.detectors.registered import find
 from kdguard.detectors.watermark.keys import derived_key
 from kdguard.detectors.watermark.radioactivity.sequential import Wealth
 from kdguard.detectors.watermark.schemes.green import GreenSiphash
-from kdguard.detectors.watermark.schemes.scheme import Scheme
-from kdguard.detectors.watermark.windows import Texts, Windows
+from kdguard.detectors.watermark.windows import Texts
 from kdguard.errors import WatermarkError
 from kdguard.ledger.derivation import KeyName
 from tests.audit.made_case import fixed_keys
+from tests.detectors.watermark.made_texts import marked_texts
 
 SCHEME = GreenSiphash(1, 0.25)
 NAME = KeyName("watermark", "", "2026-11")
@@ -33,22 +33,6 @@ def _run(*words: object, status: int = 0) -> str:
     return done.stdout
 
 
-def _marked(
-    scheme: Scheme, secret: bytes, rng: np.random.Generator, count: int, length: int
-) -> list[list[int]]:
-    """Texts that take a green token wherever one of two drawn is."""
-    key = derived_key(secret, scheme.key_words).words
-    texts = rng.integers(0, 500, (count, length, 2))
-    chosen = texts[:, :, 0].copy()
-    for place in range(1, length):
-        for pick in (0, 1):
-            windows = Windows(chosen[:, place - 1 : place], texts[:, place, pick], np.zeros(count, np.int64))
-            green = scheme.scores(key, windows) > 0
-            chosen[green, place] = texts[green, place, pick]
-    rows: list[list[int]] = chosen.tolist()
-    return rows
-
-
 @pytest.fixture
 def marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Keys, a committed mark, and answers that bear it."""
@@ -57,7 +41,7 @@ def marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mark.json").write_text(json.dumps(SCHEME.record()))
     words = ("audit", "commit", "--scheme", "watermark", "--epoch", NAME.epoch)
     _run(*words, "--parameters", tmp_path / "mark.json", "--ledger", tmp_path / "ledger")
-    texts = _marked(SCHEME, keys.derive(NAME).key.reveal(), np.random.default_rng(3), 60, 40)
+    texts = marked_texts(SCHEME, keys.derive(NAME).key.reveal(), np.random.default_rng(3), 60, 40)
     plain = np.random.default_rng(4).integers(0, 500, (60, 40)).tolist()
     who = ["suspect"] * 60 + ["other"] * 60
     pyarrow.parquet.write_table(
