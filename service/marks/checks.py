@@ -43,6 +43,7 @@ class Outcome:
     Attributes:
         lines: As the command's `--json` prints them.
         found: Whether a mark was found, or an account named.
+        alpha: Level at which.
         searched: How much was looked at, for people.
         notes: What a person should know of how the texts were read.
         case: What a bundle is made of; None where nothing was found.
@@ -50,6 +51,7 @@ class Outcome:
 
     lines: list[dict[str, Any]]
     found: bool
+    alpha: float
     searched: str
     notes: tuple[str, ...] = ()
     case: Case | None = None
@@ -93,6 +95,7 @@ def _watermark(asked: Told, mark: Told, files: MarkFiles, vault: Vault, progress
     return Outcome(
         lines=lines_of(verdicts, asked["alpha"]),
         found=bool(subjects),
+        alpha=asked["alpha"],
         searched=f"{len(read.names):,} subjects, {int(kept.tokens.sum()):,} tokens",
         notes=read.notes,
         case=case,
@@ -177,7 +180,8 @@ def _preferences(rows: Rows, plan: twins_planning.Plan) -> dict[str, float]:
 
 def _named(found: Sequence[Evidence], searched: str, alpha: float, case: Case | None) -> Outcome:
     hits = any(one.p_value is not None and one.p_value <= alpha for one in found)
-    return Outcome(lines=[asdict(one) for one in found], found=hits, searched=searched, case=case)
+    lines = [asdict(one) for one in found]
+    return Outcome(lines=lines, found=hits, alpha=alpha, searched=searched, case=case)
 
 
 def _case(

@@ -53,6 +53,7 @@ class Checker:
         kept = {} if told.case is None else cases.sealed(self.secrets, job.id, {"": told.case})
         result = {
             "found": told.found,
+            "alpha": told.alpha,
             "searched": told.searched,
             "notes": list(told.notes),
             "lines": told.lines,

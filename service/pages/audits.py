@@ -1,4 +1,4 @@
-"""Lineage audits, and the trail of who saw and did what."""
+"""Lineage audits, checks of marks, and the trail of who saw and did what."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from kdguard.service.api import administration, uploads
+from kdguard.service.api import administration, marks, uploads
 from kdguard.service.api.access import Serving
 from kdguard.service.api.problems import Problem
 from kdguard.service.live.lineage_jobs import KIND
+from kdguard.service.marks.jobs import KIND as MARK_CHECK
 from kdguard.service.pages import queries
 from kdguard.service.pages.rendering import PageRoute, address, page
 from kdguard.service.pages.sessions import Looking
@@ -20,6 +21,7 @@ router = APIRouter(prefix="/pages", route_class=PageRoute, include_in_schema=Fal
 
 _JOBS = 100
 _ENTRIES = 50
+_LINES = 100
 VERIFIED_AT_ONCE = 5_000
 """Trails up to this length are verified whenever they are shown; longer ones when asked for."""
 
@@ -39,6 +41,41 @@ def get_audit(job: str, request: Request, visitor: Looking, service: Serving) ->
     if audit.kind != KIND:
         raise Problem(404, "not-found", "there is no such lineage audit")
     return page(request, "audit.html.j2", visitor=visitor, current="lineage", audit=audit)
+
+
+@router.get("/marks")
+def get_marks(request: Request, visitor: Looking, service: Serving) -> Response:
+    """Marks that are registered, and checks, the newest first."""
+    checks = [job for job in uploads.list_jobs(visitor.caller, service, _JOBS) if job.kind == MARK_CHECK]
+    return page(
+        request,
+        "marks.html.j2",
+        visitor=visitor,
+        current="marks",
+        marks=marks.list_marks(visitor.caller, service),
+        checks=checks,
+        vault=service.vault.usable(visitor.caller.tenant),
+    )
+
+
+@router.get("/marks/{job}")
+def get_check(job: str, request: Request, visitor: Looking, service: Serving) -> Response:
+    """One check of a mark: how far it is, and what it found."""
+    check = uploads.get_job(job, visitor.caller, service)
+    if check.kind != MARK_CHECK:
+        raise Problem(404, "not-found", "there is no such check")
+    lines = [line for line in (check.result or {}).get("lines", ()) if "subject" in line]
+    lines.sort(key=lambda line: 2.0 if line.get("p_value") is None else line["p_value"])
+    shown, left_out = lines[:_LINES], max(len(lines) - _LINES, 0)
+    return page(
+        request,
+        "check.html.j2",
+        visitor=visitor,
+        current="marks",
+        check=check,
+        lines=shown,
+        left_out=left_out,
+    )
 
 
 @router.get("/trail")

@@ -25,6 +25,7 @@ from kdguard.service.pages.sessions import Visitor, keep_alive, token_of
 from kdguard.verdict import Decision
 
 _LONGEST_LINE = 20_000
+MARK_WORDS = {"watermark": "Watermark", "canary": "Canaries", "twins": "Twins"}
 DISPOSITION_WORDS = {"confirmed": "Confirmed extraction", "benign": "Benign", "watch": "Watch"}
 
 
@@ -113,6 +114,7 @@ def _environment() -> Environment:
         count=count,
         decision_words={decision.value: words for decision, words in DECISION_WORDS.items()},
         disposition_words=DISPOSITION_WORDS,
+        mark_words=MARK_WORDS,
         decisions=[decision.value for decision in Decision],
     )
     return made

@@ -19,6 +19,7 @@ PATHS = (
     f"cluster?id={CLUSTER}",
     "account?id=thief-9",
     "lineage",
+    "marks",
     "settings",
     "trail",
 )

@@ -22,6 +22,8 @@ PAGES = (
     "/pages/cluster?id=c-1",
     "/pages/lineage",
     "/pages/lineage/abc",
+    "/pages/marks",
+    "/pages/marks/abc",
     "/pages/settings",
     "/pages/exclusions.txt",
     "/pages/trail",

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import text, update
 
 from kdguard.service.live.lineage_jobs import KIND
+from kdguard.service.marks.jobs import KIND as MARK_CHECK
 from kdguard.service.pages.exhibits import BLOT, redacted
 from kdguard.service.pages.rendering import passage
-from kdguard.service.store import jobs
+from kdguard.service.store import jobs, registrations
 from kdguard.service.store.api_keys import now_us
 from kdguard.service.store.tables import JOBS, TRAIL, VERDICTS
 from tests.scoring_service import logs
@@ -56,12 +57,29 @@ def audit(visited: Running) -> str:
     return job
 
 
+@pytest.fixture(scope="session")
+def check(visited: Running) -> str:
+    """A check of a mark that is done and named somebody."""
+    line = {"subject": HOSTILE, "p_value": 1e-9, "guarantee": "randomised", "summary": "21 of 30 sites"}
+    body = {"epoch": "2026-12", "generation": 1, "accounts": 3, "sites": 9}
+    result = {"kind": "canary", "name": "december", "found": True, "alpha": 0.001}
+    result |= {"searched": "3 accounts", "notes": []}
+    with visited.app.state.service.database.write() as connection:
+        registrations.put(connection, "default", "canary", "december", body)
+        job = jobs.add(connection, "default", jobs.HELD, {})
+        lines = [line, line | {"subject": "acct-1", "p_value": 0.4}]
+        told = orjson.dumps(result | {"lines": lines, "bundle": True}).decode()
+        values = {"kind": MARK_CHECK, "state": "done", "result": told, "ended_us": 1}
+        connection.execute(update(JOBS).where(JOBS.c.id == job).values(**values))
+    return job
+
+
 def actions(visited: Running) -> list[str]:
     """What the trail says was done, the newest first."""
     return [one["action"] for one in visited.client.get("/v1/audit", params={"limit": 500}).json()["items"]]
 
 
-def addresses(audit: str) -> list[tuple[str, dict[str, str]]]:
+def addresses(audit: str, check: str) -> list[tuple[str, dict[str, str]]]:
     subjects = [("/pages/account", {"id": name, "text": "full"}) for name in (HOSTILE, "thief-9", *ODD)]
     lists = [("/pages/accounts", {"sort": sort}) for sort in ("rank", "requests", "changed")]
     subjects.append(("/pages/cluster", {"id": CLUSTER}))
@@ -69,14 +87,16 @@ def addresses(audit: str) -> list[tuple[str, dict[str, str]]]:
         "/pages/clusters",
         "/pages/lineage",
         f"/pages/lineage/{audit}",
+        "/pages/marks",
+        f"/pages/marks/{check}",
         "/pages/settings",
         "/pages/trail",
     )
     return [*subjects, *lists, *((path, {}) for path in others)]
 
 
-def test_every_page_is_inert_and_asks_nobody_else(browser: Browser, audit: str) -> None:
-    for path, fields in addresses(audit):
+def test_every_page_is_inert_and_asks_nobody_else(browser: Browser, audit: str, check: str) -> None:
+    for path, fields in addresses(audit, check):
         response = browser.get(path, **fields)
         assert response.status_code == 200, (path, fields)
         page = seen(response)
@@ -93,8 +113,8 @@ def test_every_page_is_inert_and_asks_nobody_else(browser: Browser, audit: str) 
         assert response.headers["cache-control"] == "no-store"
 
 
-def test_every_page_can_be_used_by_keyboard_and_read_aloud(browser: Browser, audit: str) -> None:
-    for path, fields in addresses(audit):
+def test_every_page_can_be_used_by_keyboard_and_read_aloud(browser: Browser, audit: str, check: str) -> None:
+    for path, fields in addresses(audit, check):
         page = seen(browser.get(path, **fields))
         assert page.all("html")[0]["lang"]
         assert page.all("a")[0]["href"] == "#main"
@@ -324,6 +344,20 @@ def test_lineage_audits(browser: Browser, audit: str) -> None:
     assert "&lt;b&gt;student" in page
     for other in ("0" * 32, "x y", "%2e%2e"):
         assert browser.get(f"/pages/lineage/{other}").status_code == 404
+
+
+def test_checks_of_marks(browser: Browser, check: str, audit: str) -> None:
+    listed = seen(browser.get("/pages/marks"))
+    assert "december" in listed.text
+    assert "3 accounts, 9 sites" in listed.text
+    assert "found" in listed.text
+    assert "marks are not here" in listed.text
+    told = seen(browser.get(f"/pages/marks/{check}"))
+    assert told.text.count("Named") == 1
+    assert told.text.count("Not distinguishable") == 1
+    assert HOSTILE in told.text
+    assert "not who took it or why" in told.text
+    assert browser.get(f"/pages/marks/{audit}").status_code == 404
 
 
 def test_the_back_test_counts_what_stands_in_the_table(browser: Browser, visited: Running) -> None:
