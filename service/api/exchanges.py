@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -11,22 +10,18 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTracePartialSuccess,
-    ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
-from kdguard.readers.rejects import Unfit
 from kdguard.service.api.access import Caller, Ingester, Serving
 from kdguard.service.api.problems import RESPONSES, Problem, retry
 from kdguard.service.api.state import Service
 from kdguard.service.ingest.bodies import body_of
-from kdguard.service.ingest.reading import Read, read_arrow, read_document, read_ndjson
+from kdguard.service.ingest.reading import Read, read_arrow, read_ndjson, read_traces
 from kdguard.service.ingest.sealing import seal
 from kdguard.service.out.metrics import INGESTED
 from kdguard.service.store.api_keys import now_us
@@ -111,8 +106,7 @@ async def post_traces(request: Request, caller: Ingester, service: Serving) -> R
         raise Problem(415, "media-type", f"the body must be application/json or {PROTOBUF}")
     async with _slot(request):
         body = await _body(request, service)
-        document = await run_in_threadpool(from_protobuf, body) if kind == PROTOBUF else body
-        told = await take(service, caller, lambda received_us: read_document(document, "otel", received_us))
+        told = await take(service, caller, lambda at_us: read_traces(body, at_us, protobuf=kind == PROTOBUF))
     why = told.errors[0].reason if told.errors else ""
     if kind == PROTOBUF:
         partial = ExportTracePartialSuccess(rejected_spans=told.rejected, error_message=why)
@@ -143,25 +137,6 @@ async def take(service: Service, caller: Caller, reading: Callable[[int], Read])
     INGESTED.labels("rejected").inc(read.errors.total)
     errors = [LineError(line=line, reason=reason) for line, reason in read.errors.lines]
     return Ingested(accepted=read.exchanges, rejected=read.errors.total, errors=errors)
-
-
-def from_protobuf(body: bytes) -> bytes:
-    """An OTLP export as the JSON that collectors send, whose ids are hexadecimal.
-
-    Raises:
-        Unfit: It is none.
-    """
-    try:
-        document = MessageToDict(ExportTraceServiceRequest.FromString(body))
-    except (DecodeError, RecursionError, ValueError) as error:
-        raise Unfit("a body must be an OTLP ExportTraceServiceRequest", type(error).__name__) from error
-    for resource in document.get("resourceSpans", ()):
-        for scope in resource.get("scopeSpans", ()):
-            for span in scope.get("spans", ()):
-                for name in ("traceId", "spanId", "parentSpanId"):
-                    if name in span:
-                        span[name] = base64.b64decode(span[name]).hex()
-    return orjson.dumps(document)
 
 
 class _Slot:

@@ -18,7 +18,7 @@ from kdguard.service.out.findings import findings_as
 from kdguard.service.store import trail, verdicts
 from kdguard.service.store.accounts import account_facts
 from kdguard.service.store.api_keys import now_us
-from kdguard.service.store.verdicts import Filter
+from kdguard.service.store.listing import SORTS, Filter, list_verdicts
 from kdguard.verdict import Decision
 
 router = APIRouter(tags=["subjects"], responses=RESPONSES)
@@ -181,7 +181,7 @@ def get_findings(
         for decision in ("flag", "review"):
             for kind in ("cluster", "account"):
                 wanted = Filter(kind=kind, decision=decision)
-                rows = verdicts.list_verdicts(connection, caller.tenant, wanted, limit=limit)
+                rows = list_verdicts(connection, caller.tenant, wanted, limit=limit)
                 found = [verdicts.verdict_of(connection, caller.tenant, kind, row.subject) for row in rows]
                 bodies += [orjson.loads(row.body) for row in found if row is not None]
         summary = verdicts.summary_of(connection, caller.tenant)
@@ -201,15 +201,15 @@ def _page(service: Service, caller: Caller, kind: Kind, asked: ListAsk) -> Page:
     about = f"{caller.tenant} {kind} {asked.sort}"
     after = place_of(service.secrets, about, asked.cursor)
     with service.database.read() as connection:
-        rows = verdicts.list_verdicts(
+        rows = list_verdicts(
             connection,
             caller.tenant,
             wanted,
             sort=asked.sort,
-            after=after and tuple(after),
+            after=after,
             limit=asked.limit + 1,
         )
-    items, column = rows[: asked.limit], verdicts.SORTS[asked.sort][0]
+    items, column = rows[: asked.limit], SORTS[asked.sort][0]
     last = [getattr(items[-1], column), items[-1].subject] if len(rows) > asked.limit else None
     return Page(
         items=[Listed.model_validate(row, from_attributes=True) for row in items],

@@ -16,6 +16,7 @@ from kdguard.readers.formats.columnar import conformed
 from kdguard.readers.rejects import Unfit
 from kdguard.readers.sources import MAX_LINE_BYTES, Block
 from kdguard.readers.stream import read_documents
+from kdguard.service.ingest.otlp import from_protobuf
 
 MOST_NAMED = 1_000
 MOST_AHEAD_US = 86_400_000_000
@@ -79,15 +80,16 @@ def read_ndjson(body: bytes, format: str, received_us: int) -> Read:
     return _timed(list(batches), errors, received_us)
 
 
-def read_document(body: bytes, format: str, received_us: int) -> Read:
-    """Read one JSON document that holds many records, such as an OTLP export.
+def read_traces(body: bytes, received_us: int, *, protobuf: bool) -> Read:
+    """Read an OTLP export of traces.
 
     Raises:
-        Unfit: It is no JSON.
+        Unfit: It is no JSON, or no protobuf of that kind.
     """
     errors = LineErrors()
-    document = Document(1, len(body), decode(body), None, b"")
-    return _timed(list(read_documents([document], format, rejects=errors)), errors, received_us)
+    export = from_protobuf(body) if protobuf else decode(body)
+    document = Document(1, len(body), export, None, b"")
+    return _timed(list(read_documents([document], "otel", rejects=errors)), errors, received_us)
 
 
 def read_arrow(body: pa.Buffer | bytes, received_us: int) -> Read:

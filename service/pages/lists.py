@@ -14,11 +14,10 @@ from kdguard.service.api.paging import cursor_of, place_of
 from kdguard.service.api.state import Service
 from kdguard.service.api.subjects import Kind
 from kdguard.service.pages import queries
-from kdguard.service.pages.queries import Wanted
 from kdguard.service.pages.rendering import PageRoute, address, page
 from kdguard.service.pages.sessions import Looking, Visitor
 from kdguard.service.store import verdicts
-from kdguard.service.store.verdicts import SORTS
+from kdguard.service.store.listing import SORTS, Filter, list_verdicts
 from kdguard.verdict import Decision, GuaranteeState
 
 router = APIRouter(prefix="/pages", route_class=PageRoute, include_in_schema=False)
@@ -66,7 +65,7 @@ def get_clusters(
 
 def _list(request: Request, visitor: Visitor, service: Service, kind: Kind, asked: Asked) -> Response:
     tenant, since_us = visitor.caller.tenant, visitor.session.since_us
-    wanted = Wanted(
+    wanted = Filter(
         kind=kind,
         decision=None if asked.decision is None else asked.decision.value,
         disposition=asked.disposition,
@@ -78,7 +77,7 @@ def _list(request: Request, visitor: Visitor, service: Service, kind: Kind, aske
     about = f"pages {tenant} {kind} {asked.sort}"
     after = place_of(service.secrets, about, asked.cursor)
     with service.database.read() as connection:
-        rows = queries.listed(connection, tenant, wanted, sort=asked.sort, after=after, limit=ROWS + 1)
+        rows = list_verdicts(connection, tenant, wanted, sort=asked.sort, after=after, limit=ROWS + 1)
         changed = None if since_us is None else queries.count_changed(connection, tenant, kind, since_us)
         summary = verdicts.summary_of(connection, tenant)
     items = rows[:ROWS]

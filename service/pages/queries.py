@@ -3,92 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func, or_, select, tuple_
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
+from kdguard.service.store.listing import LISTED, strata_of
 from kdguard.service.store.tables import ACCOUNTS, DISPOSITIONS, REGISTRATIONS, TRAIL, TRAIL_HEADS, VERDICTS
-from kdguard.service.store.verdicts import LAST, SORTS
+from kdguard.service.store.verdicts import summary_of
+from kdguard.verdict import Decision
 
-_LISTED = [column for column in VERDICTS.c if column.name not in ("tenant", "body")]
 MOST_COUNTED = 1_000
 MOST_LINKED = 50
 _AT_ONCE = 500
-_FEW = 2_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which subjects a list holds; None = all.
-
-    Attributes:
-        kind: "account" or "cluster".
-        decision: One decision.
-        disposition: What a person said; "none" = nothing yet.
-        stratum, prefix: Beginnings of the stratum and of the id.
-        least_requests: Fewest requests.
-        changed_since_us: Decisions that changed since.
-    """
-
-    kind: str
-    decision: str | None = None
-    disposition: str | None = None
-    stratum: str | None = None
-    prefix: str | None = None
-    least_requests: int | None = None
-    changed_since_us: int | None = None
-
-
-def listed(
-    connection: Connection,
-    tenant: str,
-    wanted: Wanted,
-    *,
-    sort: str,
-    after: Sequence[Any] | None,
-    limit: int,
-) -> list[Row[Any]]:
-    """A page of subjects, from the row after `after`, which is the sort value and subject of the last one seen."""
-    name, falling = SORTS[sort]
-    place = (VERDICTS.c[name], VERDICTS.c.subject)
-    narrow = _narrow(connection, tenant, wanted)
-    query = select(*_LISTED).where(*_conditions(tenant, wanted), *narrow).limit(limit)
-    if after is not None:
-        beyond = tuple_(*place) < tuple_(*after) if falling else tuple_(*place) > tuple_(*after)
-        query = query.where(beyond)
-    # few rows are found by their own index and sorted then; many are found in order, and most are never looked at
-    order = (place[0] + 0, place[1]) if narrow else place
-    return list(connection.execute(query.order_by(*(c.desc() if falling else c.asc() for c in order))))
-
-
-def _narrow(connection: Connection, tenant: str, wanted: Wanted) -> list[ColumnElement[bool]]:
-    """Conditions that an index answers and few rows fit; none where there is no such condition."""
-    mine, table = (VERDICTS.c.tenant == tenant, VERDICTS.c.kind == wanted.kind), VERDICTS.c
-    told: list[ColumnElement[bool]] = []
-    if wanted.disposition not in (None, "none"):
-        said = DISPOSITIONS.c
-        whose = (
-            (said.tenant == tenant) & (said.kind == wanted.kind) & (said.disposition == wanted.disposition)
-        )
-        told.append(table.subject.in_(select(said.subject).where(whose)))
-    if wanted.prefix is not None and connection.dialect.name == "sqlite":  # compares texts byte by byte
-        told.append(and_(table.subject >= wanted.prefix, table.subject < wanted.prefix + "\U0010ffff"))
-    if wanted.least_requests is not None:
-        told.append(table.requests >= wanted.least_requests)
-    return [one for one in told if _few(connection, select(table.subject).where(*mine, one))]
-
-
-def _few(connection: Connection, query: Select[Any]) -> bool:
-    counted = select(func.count()).select_from(query.limit(_FEW + 1).subquery())
-    return int(connection.execute(counted).scalar_one()) <= _FEW
 
 
 def count_changed(connection: Connection, tenant: str, kind: str, since_us: int) -> int:
     """How many decisions changed since a moment; counting ends past `MOST_COUNTED`."""
-    some = select(VERDICTS.c.subject).where(
-        *_conditions(tenant, Wanted(kind=kind, changed_since_us=since_us))
-    )
+    mine = (VERDICTS.c.tenant == tenant) & (VERDICTS.c.kind == kind)
+    some = select(VERDICTS.c.subject).where(mine & (VERDICTS.c.changed_us >= since_us))
     counted = select(func.count()).select_from(some.limit(MOST_COUNTED + 1).subquery())
     return int(connection.execute(counted).scalar_one())
 
@@ -116,7 +50,7 @@ def briefly(connection: Connection, tenant: str, accounts: Sequence[str]) -> dic
     found: dict[str, Row[Any]] = {}
     for start in range(0, len(accounts), _AT_ONCE):
         mine = (VERDICTS.c.tenant == tenant) & (VERDICTS.c.kind == "account")
-        query = select(*_LISTED).where(mine & VERDICTS.c.subject.in_(accounts[start : start + _AT_ONCE]))
+        query = select(*LISTED).where(mine & VERDICTS.c.subject.in_(accounts[start : start + _AT_ONCE]))
         found |= {row.subject: row for row in connection.execute(query)}
     return found
 
@@ -154,28 +88,31 @@ def releases(connection: Connection, tenant: str) -> list[Row[Any]]:
 
 
 def count_ranked(connection: Connection, tenant: str) -> int:
-    """How many accounts have a p-value."""
-    query = select(func.count()).where(*_accounts(tenant), VERDICTS.c.rank < LAST)
-    return int(connection.execute(query).scalar_one())
+    """How many accounts had a p-value at the latest look; it was counted then."""
+    told = summary_of(connection, tenant)
+    if told is None or not told["summary"].get("accounts"):
+        return 0
+    return int(told["summary"]["accounts"]) - int(told["summary"]["decisions"].get(Decision.ABSTAIN, 0))
 
 
 def counts_at(connection: Connection, tenant: str, levels: Sequence[float]) -> list[int]:
-    """How many accounts have a p-value at most each level, ascending; `rank` alone is read, so an index answers."""
+    """How many accounts have a p-value at most each level, ascending: each is counted once, by an index."""
     rank = VERDICTS.c.rank
-    columns = [func.sum(case((rank <= level, 1), else_=0)) for level in levels]
-    row = connection.execute(select(*columns).where(*_accounts(tenant), rank <= levels[-1])).one()
-    return [int(number or 0) for number in row]
+    steps = [
+        select(func.count()).where(*_accounts(tenant), rank > below, rank <= level).scalar_subquery()
+        for below, level in pairwise([-1.0, *levels])
+    ]
+    return np.cumsum(connection.execute(select(*steps)).one()).tolist()
 
 
 def strata_at(connection: Connection, tenant: str, level: float) -> list[tuple[str, int]]:
     """Of which strata the accounts are that have a p-value at most a level."""
-    query = (
-        select(VERDICTS.c.stratum, func.count())
-        .where(*_accounts(tenant), VERDICTS.c.rank <= level)
-        .group_by(VERDICTS.c.stratum)
-        .order_by(VERDICTS.c.stratum)
-    )
-    return [(str(row[0]), int(row[1])) for row in connection.execute(query)]
+    table, found = VERDICTS.c, []
+    for stratum in strata_of(connection, tenant, "account"):
+        query = select(func.count()).where(*_accounts(tenant), table.stratum == stratum, table.rank <= level)
+        count = int(connection.execute(query).scalar_one())
+        found += [(stratum, count)] if count else []
+    return found
 
 
 def disposed(connection: Connection, tenant: str) -> list[tuple[str, float | None]]:
@@ -190,23 +127,3 @@ def disposed(connection: Connection, tenant: str) -> list[tuple[str, float | Non
 
 def _accounts(tenant: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return VERDICTS.c.tenant == tenant, VERDICTS.c.kind == "account"
-
-
-def _conditions(tenant: str, wanted: Wanted) -> list[ColumnElement[bool]]:
-    table = VERDICTS.c
-    told: list[ColumnElement[bool]] = [table.tenant == tenant, table.kind == wanted.kind]
-    if wanted.decision is not None:
-        told.append(table.decision == wanted.decision)
-    if wanted.disposition == "none":
-        told.append(table.disposition.is_(None))
-    elif wanted.disposition is not None:
-        told.append(table.disposition == wanted.disposition)
-    if wanted.stratum is not None:
-        told.append(table.stratum.startswith(wanted.stratum, autoescape=True))
-    if wanted.prefix is not None:
-        told.append(table.subject.startswith(wanted.prefix, autoescape=True))
-    if wanted.least_requests is not None:
-        told.append(table.requests + 0 >= wanted.least_requests)  # no index: see _narrow
-    if wanted.changed_since_us is not None:
-        told.append(table.changed_us >= wanted.changed_since_us)
-    return told

@@ -63,8 +63,8 @@ class Database:
         with self.engine.connect().execution_options(**_WRITES) as connection, connection.begin():
             yield connection
 
-    def migrate(self) -> None:
-        """Bring the tables to this version's form.
+    def migrate(self, revision: str = "head") -> None:
+        """Bring the tables to this version's form, or to an earlier one's.
 
         Raises:
             ServiceError: The database cannot be reached, or is of a later version.
@@ -81,7 +81,7 @@ class Database:
                         f"the database is of a later kdguard (revision {now}); upgrade kdguard"
                     )
                 config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                command.upgrade(config, revision)
         except OperationalError as error:
             raise ServiceError(f"the database cannot be reached: {type(error.orig).__name__}") from error
 

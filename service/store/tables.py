@@ -101,6 +101,7 @@ VERDICTS = Table(
     Index("ix_verdicts_rank", "tenant", "kind", "rank", "subject"),
     Index("ix_verdicts_decision", "tenant", "kind", "decision", "rank", "subject"),
     Index("ix_verdicts_requests", "tenant", "kind", "requests", "subject"),
+    Index("ix_verdicts_stratum", "tenant", "kind", "stratum", "rank", "subject"),
     Index("ix_verdicts_changed", "tenant", "kind", "changed_us", "subject"),
 )
 

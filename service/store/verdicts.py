@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
 from kdguard.service.store.database import upsert
 from kdguard.service.store.tables import CHANGES, DISPOSITIONS, SUMMARIES, VERDICTS
@@ -15,35 +15,7 @@ from kdguard.verdict import Verdict
 
 LAST = 2.0
 """Rank of subjects without a p-value."""
-SORTS: Mapping[str, tuple[str, bool]] = {
-    "rank": ("rank", False),
-    "requests": ("requests", True),
-    "changed": ("changed_us", True),
-}
-"""Columns a list can be sorted by, and whether the largest comes first."""
 _UPDATED = ["rank", "decision", "p_value", "score", "requests", "stratum", "changed_us", "before", "body"]
-_LISTED = [column for column in VERDICTS.c if column.name not in ("tenant", "body")]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filter:
-    """Which verdicts a list holds; None = all.
-
-    Attributes:
-        kind: "account" or "cluster".
-        decision: One decision.
-        disposition: What a person said; "none" = nothing yet.
-        stratum: Beginning of the stratum.
-        prefix: Beginning of the subject's id.
-        changed_since_us: Decisions that changed since.
-    """
-
-    kind: str
-    decision: str | None = None
-    disposition: str | None = None
-    stratum: str | None = None
-    prefix: str | None = None
-    changed_since_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,39 +112,6 @@ def summary_of(connection: Connection, tenant: str) -> dict[str, Any] | None:
     return {"at_us": row.at_us, "segment": row.segment, "summary": orjson.loads(row.body)}
 
 
-def list_verdicts(
-    connection: Connection,
-    tenant: str,
-    wanted: Filter,
-    *,
-    sort: str = "rank",
-    after: tuple[Any, str] | None = None,
-    limit: int = 50,
-) -> list[Row[Any]]:
-    """A page of verdicts without their bodies.
-
-    Args:
-        connection: Where to ask.
-        tenant: Whose.
-        wanted: Which.
-        sort: A key of `SORTS`.
-        after: Sort value and subject of the last row of the page before.
-        limit: Most rows.
-    """
-    name, falling = SORTS[sort]
-    column = VERDICTS.c[name]
-    query = select(*_LISTED).where(*_conditions(tenant, wanted)).limit(limit)
-    query = _sorted(query, column, falling)
-    if after is not None:
-        value, subject = after
-        beyond = column < value if falling else column > value
-        tied = and_(
-            column == value, VERDICTS.c.subject < subject if falling else VERDICTS.c.subject > subject
-        )
-        query = query.where(or_(beyond, tied), column <= value if falling else column >= value)
-    return list(connection.execute(query))
-
-
 def count_decisions(connection: Connection, tenant: str, kind: str) -> dict[str, int]:
     """How many subjects have each decision."""
     query = (
@@ -245,29 +184,3 @@ def forget_subject(connection: Connection, tenant: str, account: str) -> None:
     for table in (VERDICTS, CHANGES, DISPOSITIONS):
         mine = (table.c.tenant == tenant) & (table.c.kind == "account") & (table.c.subject == account)
         connection.execute(delete(table).where(mine))
-
-
-def _conditions(tenant: str, wanted: Filter) -> list[ColumnElement[bool]]:
-    table = VERDICTS.c
-    told = [table.tenant == tenant, table.kind == wanted.kind]
-    if wanted.decision is not None:
-        told.append(table.decision == wanted.decision)
-    if wanted.disposition is not None:
-        told.append(
-            table.disposition.is_(None)
-            if wanted.disposition == "none"
-            else table.disposition == wanted.disposition
-        )
-    if wanted.stratum is not None:
-        told.append(table.stratum.startswith(wanted.stratum, autoescape=True))
-    if wanted.prefix is not None:
-        told.append(table.subject.startswith(wanted.prefix, autoescape=True))
-    if wanted.changed_since_us is not None:
-        told.append(table.changed_us >= wanted.changed_since_us)
-    return told
-
-
-def _sorted(query: Select[Any], column: ColumnElement[Any], falling: bool) -> Select[Any]:
-    if falling:
-        return query.order_by(column.desc(), VERDICTS.c.subject.desc())
-    return query.order_by(column, VERDICTS.c.subject)

@@ -40,7 +40,10 @@ def fill(database: Path, accounts: int, seed: int = 0) -> None:
         connection.executemany(f"INSERT INTO verdicts ({_COLUMNS}) VALUES ({places})", _rows(accounts, seed))
         for _, sql in kept:
             connection.execute(sql)
-        told = {"accounts": accounts, "decisions": {"review": accounts // 100}, "guarantee_state": "active"}
+        decisions = dict(
+            connection.execute("SELECT decision, count(*) FROM verdicts GROUP BY decision").fetchall()
+        )
+        told = {"accounts": accounts, "decisions": decisions, "guarantee_state": "active"}
         connection.execute(
             "INSERT INTO summaries VALUES ('default', 1, ?, 1)", (json.dumps({**told, "alpha": 0.01}),)
         )
@@ -68,6 +71,9 @@ def pages(browser: Browser) -> dict[str, str]:
         "latest changes": "/pages/accounts?sort=changed",
         "at least 100 requests": "/pages/accounts?least=100",
         "one stratum": "/pages/accounts?stratum=batch",
+        "one stratum, most requests": "/pages/accounts?stratum=batch&sort=requests",
+        "one stratum, those who abstain": "/pages/accounts?stratum=batch&decision=abstain",
+        "those clear, most requests": "/pages/accounts?decision=clear&sort=requests",
         "id begins with": "/pages/accounts?prefix=acct-0001234",
         "confirmed": "/pages/accounts?disposition=confirmed",
         "at least 100,000 requests": "/pages/accounts?least=100000",
@@ -75,6 +81,7 @@ def pages(browser: Browser) -> dict[str, str]:
         "stratum that nobody has": "/pages/accounts?stratum=zzz",
         "nobody fits": "/pages/accounts?prefix=nobody",
         "back-test": "/pages/settings?alpha=0.02",
+        "back-test at a level of 0.9": "/pages/settings?alpha=0.9",
         "bare route": "/livez",
     }
 

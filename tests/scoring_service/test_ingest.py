@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import httpx
 import orjson
@@ -20,6 +21,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from kdguard.exchanges.schema import from_rows
+from kdguard.service.ingest.reading import read_traces
 from tests.scoring_service import logs
 from tests.scoring_service.running import NDJSON, Running, running, scored
 
@@ -120,7 +122,7 @@ def test_what_is_sent_again_counts_once(tmp_path: Path) -> None:
     assert summary["accounts"] == 4
 
 
-def spans() -> dict[str, object]:
+def spans() -> dict[str, Any]:
     return json.loads((Path(__file__).parents[2] / "fixtures/logs/otel.json").read_text().splitlines()[0])
 
 
@@ -134,6 +136,26 @@ def test_otlp_as_json_and_as_protobuf(service: Running) -> None:
     assert binary.status_code == 200
     assert ExportTraceServiceResponse.FromString(binary.content).partial_success.rejected_spans == 0
     assert service.client.post("/v1/traces", content=b"\xff\xff", headers=headers).status_code == 422
+
+
+def test_protobuf_reads_as_json_does() -> None:
+    """Every column alike, over values of each kind that attributes have."""
+    document = spans()
+    (first, *_) = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    first["attributes"] += [
+        {"key": "gen_ai.tool.definitions", "value": {"arrayValue": {"values": [{"kvlistValue": {
+            "values": [{"key": "strict", "value": {"boolValue": True}}]}}]}}},
+        {"key": "gen_ai.request.top_p", "value": {"doubleValue": 0.25}},
+        {"key": "tenant.id", "value": {"bytesValue": "b3JnLTE="}},
+    ]  # fmt: skip
+    message = ParseDict(_with_base64_ids(document), ExportTraceServiceRequest())
+    read = [
+        read_traces(body, 1_790_000_000_000_000, protobuf=protobuf)
+        for body, protobuf in ((orjson.dumps(document), False), (message.SerializeToString(), True))
+    ]
+    rows = [pa.Table.from_batches(one.batches).to_pylist() for one in read]
+    assert rows[0] == rows[1]
+    assert (rows[0][0]["tools"], rows[0][0]["org_id"]) == ('[{"strict":true}]', "b3JnLTE=")
 
 
 def test_backlog_is_bounded(tmp_path: Path) -> None:
@@ -167,7 +189,7 @@ def test_a_time_far_ahead_is_refused(service: Running) -> None:
     assert "a day ahead" in response.json()["errors"][0]["reason"]
 
 
-def _with_base64_ids(document: dict[str, object]) -> dict[str, object]:
+def _with_base64_ids(document: dict[str, Any]) -> dict[str, Any]:
     text = json.loads(json.dumps(document))
     for resource in text["resourceSpans"]:
         for scope in resource["scopeSpans"]:
