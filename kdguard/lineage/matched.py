@@ -12,22 +12,61 @@ References:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
 SHRINKAGE = 3.0
-"""Ridge, in units of the mean variance of a model. Fixed on fixtures; from .3 to 30 little changes."""
+"""Ridge, in units of the mean variance of a model."""
+_LIKELIHOOD_SHRINKAGE = 30.0
+"""A hundred controls show few of the directions in which likelihoods differ. Fixed on the shipped models."""
 
 
-def lean(readings: Floats, teacher: Floats, shrinkage: float = SHRINKAGE) -> Floats:
+@dataclass(frozen=True, eq=False)
+class Affinities:
+    """One kind of affinity at p items.
+
+    Attributes:
+        models: Of n models, the suspect last, shape (p, n); no NaN.
+        teacher: Of the family's own members, their mean, shape (p,).
+        foils: Of k members of other vendors' families, shape (p, k).
+    """
+
+    models: Floats
+    teacher: Floats
+    foils: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What is ranked.
+
+    Attributes:
+        of: From the affinities to a family, and those less the affinities to others, to a score a model; shape (n,).
+            It treats all models alike.
+        uses_foils: It has learnt from the other families' members, so that no suspect may be ranked among them.
+    """
+
+    of: Callable[[Affinities, Affinities], Floats]
+    uses_foils: bool = False
+
+
+def lean(
+    readings: Floats, teacher: Floats, shrinkage: float = SHRINKAGE, foils: Floats | None = None
+) -> Floats:
     """Lean of each of n models towards the teacher.
 
     Args:
         readings: Any numbers read from models, items by models, shape (p, n); no NaN.
         teacher: The same numbers of the teacher, shape (p,).
         shrinkage: Larger trusts the directions seen among so few models less.
+        foils: The same numbers of models that the lean shall not be towards, shape (p, k): what lies in their
+            direction is left out.
 
     Returns:
         Shape (n,), larger = more like the teacher.
@@ -38,6 +77,9 @@ def lean(readings: Floats, teacher: Floats, shrinkage: float = SHRINKAGE) -> Flo
     spread = readings.std(axis=1, keepdims=True)
     spread = np.where(spread > 0, spread, np.inf)  # where all models agree nothing is told
     seen, wanted = (readings - mean) / spread, (teacher - mean[:, 0]) / spread[:, 0]
+    if foils is not None and foils.shape[1]:
+        basis = np.linalg.qr((foils - mean) / spread)[0]
+        seen, wanted = seen - basis @ (basis.T @ seen), wanted - basis @ (basis.T @ wanted)
     among = seen.T @ seen / seen.shape[1]  # (n, n)
     ridge = shrinkage * np.trace(among) / len(among)
     if ridge <= 0:
@@ -47,32 +89,33 @@ def lean(readings: Floats, teacher: Floats, shrinkage: float = SHRINKAGE) -> Flo
     return found
 
 
-def lean_of_both(own: Floats, own_teacher: Floats, against: Floats, against_teacher: Floats) -> Floats:
+def _lean_of_both(own: Affinities, against: Affinities) -> Floats:
     """The larger of two leans, each on a scale of its own: to a family, and to it rather than to others.
 
     The first sees small doses and merged models, the second what was done to a model's weights.
-
-    Args:
-        own: Affinity to the family, shape (p, n).
-        own_teacher: The teacher's own, shape (p,).
-        against: Affinity to the family less that to other vendors' families, shape (p, n).
-        against_teacher: The teacher's own, shape (p,).
     """
-    return np.maximum(_scaled(lean(own, own_teacher)), _scaled(lean(against, against_teacher)))
+    leans = [lean(one.models, one.teacher, _LIKELIHOOD_SHRINKAGE) for one in (own, against)]
+    return np.maximum(*map(_scaled, leans))
 
 
-def lean_evenly(own: Floats, own_teacher: Floats, against: Floats, against_teacher: Floats) -> Floats:
-    """The same towards every item alike: for readings whose pattern no student follows."""
-    return np.maximum(_scaled(lean(own, _raised(own))), _scaled(lean(against, _raised(against))))
+def _lean_apart(own: Affinities, against: Affinities) -> Floats:
+    """Lean to a family rather than to others, apart from what other families' members lean to as well.
+
+    Long training alone brings a model nearer to whatever was trained long; the foils show that direction.
+    """
+    del own
+    return lean(against.models, against.teacher, foils=against.foils)
 
 
-def mean_difference(own: Floats, own_teacher: Floats, against: Floats, against_teacher: Floats) -> Floats:
+def _mean_difference(own: Affinities, against: Affinities) -> Floats:
     """Mean over the items of the affinity to the family less that to others; for readings of few values."""
-    return np.asarray(against.mean(axis=0), np.float64)
+    del own
+    return np.asarray(against.models.mean(axis=0), np.float64)
 
 
-def _raised(readings: Floats) -> Floats:
-    return np.asarray(readings.mean(axis=1) + readings.std(axis=1), np.float64)
+LEAN_OF_BOTH: Final = Score(_lean_of_both)
+LEAN_APART: Final = Score(_lean_apart, uses_foils=True)
+MEAN_DIFFERENCE: Final = Score(_mean_difference)
 
 
 def _scaled(values: Floats) -> Floats:

@@ -7,7 +7,7 @@ verdict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,16 +17,14 @@ import pyarrow as pa
 from kdguard.errors import LineageError
 from kdguard.lineage.controls import Controls
 from kdguard.lineage.families import Families
-from kdguard.lineage.matched import lean_of_both
+from kdguard.lineage.kinship import kinship, kinship_evidence, where_controls_fit
+from kdguard.lineage.matched import LEAN_OF_BOTH, Affinities, Score
 from kdguard.lineage.responses import Responses
 from kdguard.lineage.run import Claim
-from kdguard.lineage.scored import About, Place, evidence_of, nothing_said, place_of, verdict_of
+from kdguard.lineage.scored import About, evidence_of, nothing_said, place_of, verdict_of
 from kdguard.lineage.verdict import LineageVerdict, adjusted
 
 Floats = npt.NDArray[np.float64]
-Score = Callable[[Floats, Floats, Floats, Floats], Floats]
-"""From own, own of the teacher, against and against of the teacher to a score a model, treating all models alike."""
-
 _ALL = Claim()
 
 FEWEST_ITEMS = 20
@@ -62,6 +60,36 @@ def named(models: Sequence[str]) -> Responses:
     return Responses(tuple(models), ("",), pa.nulls(len(models), pa.string()))
 
 
+@dataclass(frozen=True, eq=False)
+class Read:
+    """What one suspect is ranked by in one family.
+
+    Attributes:
+        family: Name of the family.
+        told_apart: It is documented that no control has a link to it.
+        queries: Asked of the suspect.
+        own: Affinities to the family.
+        against: The same, less those to other vendors' families.
+        elsewhere: Affinities to the other families, shape (q, m + 1), the suspect last.
+    """
+
+    family: str
+    told_apart: bool
+    queries: int
+    own: Affinities
+    against: Affinities
+    elsewhere: Floats
+
+    def __len__(self) -> int:
+        """Items read from suspect, teacher and controls alike."""
+        return len(self.own.models)
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether there is anything to rank."""
+        return len(self) >= FEWEST_ITEMS and self.own.models.shape[1] > 1
+
+
 def examine_numbers(
     numbers: Numbers,
     families: Families,
@@ -69,7 +97,7 @@ def examine_numbers(
     suspects: Sequence[str],
     about: About,
     claim: Claim = _ALL,
-    score: Score = lean_of_both,
+    score: Score = LEAN_OF_BOTH,
 ) -> tuple[LineageVerdict, ...]:
     """Test every suspect against every family asked for.
 
@@ -94,44 +122,57 @@ def examine_numbers(
     found: list[LineageVerdict] = []
     for suspect in suspects:
         at = numbers.models.index(_known(suspect, numbers.models))
-        tested = [family for family in asked if families.of_model[at] != family]
-        places = {
-            family: _place(readings_of(numbers, families, controls, at, family), score) for family in tested
-        }
-        ranked = {family: place for family, (place, _) in places.items() if place is not None}
-        corrected = adjusted(
-            [place.p_value for place in ranked.values()],
-            [families.names[family] for family in ranked],
-            adjust=claim.adjust and not claim.named,
-        )
-        p_adjusted = dict(zip(ranked, corrected, strict=True))
-        paid_for = len(ranked) if claim.adjust and not claim.named else 1
-        for family, (place, items) in places.items():
-            name, queries = families.names[family], items * numbers.asked_an_item
-            if place is None:
-                reason = f"{items} items read from suspect, teacher and controls alike; a test needs {FEWEST_ITEMS}"
-                found.append(nothing_said(suspect, name, reason, queries=queries))
-                continue
-            found.append(
-                verdict_of(
-                    suspect,
-                    name,
-                    place,
-                    [evidence_of(place, about, suspect, name, queries)],
-                    queries=queries,
-                    alpha=claim.alpha,
-                    p_adjusted=p_adjusted[family],
-                    families_tested=paid_for,
-                    told_apart=bool(controls.told_apart[family]),
-                )
-            )
+        reads = [
+            readings_of(numbers, families, controls, at, family, score)
+            for family in asked
+            if families.of_model[at] != family
+        ]
+        found += _concluded(suspect, reads, about, claim, score)
     return tuple(found)
 
 
+def _concluded(
+    suspect: str, reads: Sequence[Read], about: About, claim: Claim, score: Score
+) -> list[LineageVerdict]:
+    """Verdicts on one suspect, corrected over the families in which it could be ranked."""
+    places = {read.family: place_of(score.of(read.own, read.against)) for read in reads if read.is_enough}
+    adjust = claim.adjust and not claim.named
+    corrected = adjusted([place.p_value for place in places.values()], list(places), adjust=adjust)
+    p_adjusted = dict(zip(places, corrected, strict=True))
+    found = []
+    for read in reads:
+        if not read.is_enough:
+            reason = f"{len(read)} items read from suspect, teacher and controls alike; a test needs {FEWEST_ITEMS}"
+            found.append(nothing_said(suspect, read.family, reason, queries=read.queries))
+            continue
+        place, kin = places[read.family], kinship(read.elsewhere)
+        verdict = verdict_of(
+            suspect,
+            read.family,
+            place,
+            [
+                evidence_of(place, about, suspect, read.family, read.queries),
+                kinship_evidence(kin, suspect, read.family, read.queries),
+            ],
+            queries=read.queries,
+            alpha=claim.alpha,
+            p_adjusted=p_adjusted[read.family],
+            families_tested=len(places) if adjust else 1,
+            told_apart=read.told_apart,
+        )
+        found.append(where_controls_fit(verdict, kin, claim.alpha))
+    return found
+
+
 def readings_of(
-    numbers: Numbers, families: Families, controls: Controls, suspect: int, family: int
-) -> tuple[Floats, Floats, Floats, Floats]:
-    """What `lean_of_both` takes: own, own of the teacher, against, against of the teacher; the suspect last.
+    numbers: Numbers,
+    families: Families,
+    controls: Controls,
+    suspect: int,
+    family: int,
+    score: Score = LEAN_OF_BOTH,
+) -> Read:
+    """What a score takes.
 
     Args:
         numbers: Read from all models.
@@ -139,26 +180,40 @@ def readings_of(
         controls: Controls of each family.
         suspect: Place of the suspect among the models.
         family: Place of the family.
+        score: What will be ranked.
     """
     own = numbers.values[:, :, family]
     others = families.other_vendor[family]
-    against = own - numbers.values[:, :, others].mean(axis=2) if others.any() else own
+    elsewhere = numbers.values[:, :, others]
+    against = own - elsewhere.mean(axis=2) if others.any() else own
     members = np.flatnonzero(families.of_model == family)
-    pool = np.flatnonzero(controls.allowed[family])
+    foils = np.flatnonzero((families.of_model >= 0) & others[families.of_model])
+    foils = foils[foils != suspect]
+    allowed = controls.allowed[family].copy()
+    allowed[[suspect, *(foils if score.uses_foils else ())]] = False
+    pool = np.flatnonzero(allowed)
     equal = (np.abs(own[:, pool] - own[:, [suspect]]) < 1e-12).mean(axis=0)
     varied = float(np.nanstd(own[:, pool])) > 0 if len(pool) else False
-    pool = pool[(pool != suspect) & ((equal < _SAME) | (not varied))]
+    pool = pool[(equal < _SAME) | (not varied)]
     read = ~np.isnan(against)
     pool = pool[read[:, pool].mean(axis=0) >= 1 - _MOST_MISSING]
     column = np.append(pool, suspect)
-    items = read[:, column].all(axis=1) & read[:, members].any(axis=1)
-    teacher = np.nanmean(own[items][:, members], axis=1), np.nanmean(against[items][:, members], axis=1)
-    return own[items][:, column], teacher[0], against[items][:, column], teacher[1]
+    foils = foils[read[:, foils].mean(axis=0) >= 1 - _MOST_MISSING]
+    items = read[:, [*column, *foils]].all(axis=1) & read[:, members].any(axis=1)
 
+    def cut(values: Floats) -> Affinities:
+        kept = values[items]
+        return Affinities(kept[:, column], np.nanmean(kept[:, members], axis=1), kept[:, foils])
 
-def _place(readings: tuple[Floats, Floats, Floats, Floats], score: Score) -> tuple[Place | None, int]:
-    items, models = readings[0].shape
-    return (place_of(score(*readings)) if items >= FEWEST_ITEMS and models > 1 else None), items
+    apart = np.moveaxis(elsewhere[items][:, column], 2, 1).reshape(-1, len(column))
+    return Read(
+        family=families.names[family],
+        told_apart=bool(controls.told_apart[family]),
+        queries=int(items.sum()) * numbers.asked_an_item,
+        own=cut(own),
+        against=cut(against),
+        elsewhere=apart,
+    )
 
 
 def _known(name: str, names: Sequence[str]) -> str:

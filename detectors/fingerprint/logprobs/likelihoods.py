@@ -20,7 +20,7 @@ from kdguard.lineage.tables import read_numbers
 Floats = npt.NDArray[np.float64]
 
 LIKELIHOOD: Final = About(
-    name="logprobs.likelihood", version="1", summary="finds likely what controls do not, in the answers of"
+    name="logprobs.likelihood", version="2", summary="finds likely what controls do not, in the answers of"
 )
 TEXTS: Final = ("text_id", "family", "prompt_id", "tokens")
 READ: Final = ("model", "text_id", "logprob")

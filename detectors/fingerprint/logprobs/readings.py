@@ -12,8 +12,8 @@ from kdguard.detectors.fingerprint.logprobs.topk import TOP_K, divergences_of, r
 from kdguard.errors import LineageError
 from kdguard.lineage.controls import Controls, listed_controls, read_controls
 from kdguard.lineage.families import Families, Family, place_families
-from kdguard.lineage.matched import lean_evenly, lean_of_both, mean_difference
-from kdguard.lineage.numbers import Numbers, Score, examine_numbers, named
+from kdguard.lineage.matched import LEAN_APART, LEAN_OF_BOTH, MEAN_DIFFERENCE, Score
+from kdguard.lineage.numbers import Numbers, examine_numbers, named
 from kdguard.lineage.run import Claim
 from kdguard.lineage.scored import About
 from kdguard.lineage.tables import read_numbers
@@ -62,7 +62,7 @@ def from_likelihoods(
     """Likelihoods of every family's answers; `budget` is the most texts read from a suspect."""
     numbers = read_likelihoods(texts, likelihoods, families, seed=seed)
     placed = place_families(families, named(numbers.models))
-    return Readings(numbers.first(budget) if budget else numbers, placed, LIKELIHOOD, lean_of_both)
+    return Readings(numbers.first(budget) if budget else numbers, placed, LIKELIHOOD, LEAN_OF_BOTH)
 
 
 def from_tokens(path: Path, families: Sequence[Family]) -> Readings:
@@ -70,7 +70,7 @@ def from_tokens(path: Path, families: Sequence[Family]) -> Readings:
     traces = read_traces(path)
     models = tuple(sorted({model for model, _ in traces}))
     placed = place_families(families, named(models))
-    return Readings(divergences_of(traces, models, placed), placed, TOP_K, lean_evenly)
+    return Readings(divergences_of(traces, models, placed), placed, TOP_K, LEAN_APART)
 
 
 def from_labels(path: Path, families: Sequence[Family]) -> Readings:
@@ -80,4 +80,4 @@ def from_labels(path: Path, families: Sequence[Family]) -> Readings:
         raise LineageError(f"{path}: must have columns model, prompt_id, label; missing model")
     models = tuple(sorted(table["model"].astype(str).unique()))
     placed = place_families(families, named(models))
-    return Readings(agreements(table, placed, models), placed, LABELS, mean_difference)
+    return Readings(agreements(table, placed, models), placed, LABELS, MEAN_DIFFERENCE)

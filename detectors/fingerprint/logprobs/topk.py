@@ -23,7 +23,7 @@ Traces = Mapping[tuple[str, str], TokenTrace]
 """What a model told of its tokens, by model and prompt."""
 
 TOP_K: Final = About(
-    name="logprobs.top_k", version="1", summary="likeliest tokens as of no control, in the first words of"
+    name="logprobs.top_k", version="2", summary="likeliest tokens as of no control, in the first words of"
 )
 _SMALL: Final = 1e-6
 
@@ -31,7 +31,7 @@ _SMALL: Final = 1e-6
 def divergences_of(traces: Traces, models: Sequence[str], families: Families) -> Numbers:
     """Minus the divergence of a model's tokens from a family's, by prompt.
 
-    KL(family || model) over the tokens that both list and one bucket for the rest, averaged over the positions before
+    KL(model || family) over the tokens that both list and one bucket for the rest, averaged over the positions before
     which both wrote the same; the first always is one. A family's members are averaged.
 
     Args:
@@ -77,23 +77,23 @@ def read_traces(path: Path) -> dict[tuple[str, str], TokenTrace]:
 
 
 def divergence(teacher: TokenTrace, model: TokenTrace) -> float:
-    """Mean KL(teacher || model) over the positions where both stand behind the same text, nats.
+    """Mean KL(model || teacher) over the positions where both stand behind the same text, nats.
 
     Raises:
         LineageError: A trace tells no alternatives.
     """
     found = []
     for position in range(min(len(teacher), len(model))):
-        found.append(_at(_listed(teacher, position), _listed(model, position)))
+        found.append(_at(_listed(model, position), _listed(teacher, position)))
         if teacher.token_bytes[position] != model.token_bytes[position]:
             break
     return float(np.mean(found)) if found else 0.0
 
 
-def _at(theirs: Mapping[bytes | int, float], mine: Mapping[bytes | int, float]) -> float:
-    both = sorted(theirs.keys() & mine.keys(), key=str)
-    p = np.array([*(theirs[token] for token in both), 1 - sum(theirs[token] for token in both)])
-    q = np.array([*(mine[token] for token in both), 1 - sum(mine[token] for token in both)])
+def _at(mine: Mapping[bytes | int, float], theirs: Mapping[bytes | int, float]) -> float:
+    both = sorted(mine.keys() & theirs.keys(), key=str)
+    p = np.array([*(mine[token] for token in both), 1 - sum(mine[token] for token in both)])
+    q = np.array([*(theirs[token] for token in both), 1 - sum(theirs[token] for token in both)])
     p, q = np.clip(p, _SMALL, 1), np.clip(q, _SMALL, 1)
     return float((p * np.log(p / q)).sum())
 

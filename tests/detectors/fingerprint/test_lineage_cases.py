@@ -28,9 +28,11 @@ from tests.detectors.fingerprint.test_served import scene
 SHIPPED = Path(__file__).parents[3] / "fixtures"
 
 
-def again(test: str, statistics: dict[str, Any], parameters: dict[str, Any]) -> list[dict[str, Any]]:
+def again(
+    test: str, statistics: dict[str, Any], parameters: dict[str, Any], version: str = "1"
+) -> list[dict[str, Any]]:
     """Run a case that went through JSON."""
-    case = Case(test=test, version="1", keys=(), parameters=parameters, statistics=statistics)
+    case = Case(test=test, version=version, keys=(), parameters=parameters, statistics=statistics)
     return run(case_from_json(case_as_json(case)), {})
 
 
@@ -46,13 +48,16 @@ def test_likelihoods() -> None:
     told = readings.examine(controls, ["student_pool"], ["cobalt-text-50"], Claim(named=("cobalt",)))[0]
     listed = readings.listed(controls, ["student_pool"])
     parts = number_case(readings, listed, "cobalt-text-50", "cobalt")
-    found = again("lineage.numbers", *parts)[0]
+    found = again("lineage.numbers", *parts, "2")[0]
     assert found["p_value"] == told.p_value
     assert found["score"] == pytest.approx(told.score, abs=1e-3)
     with pytest.raises(InputError, match="no reading 'other'"):
-        again("lineage.numbers", parts[0], parts[1] | {"test": "other"})
-    with pytest.raises(InputError, match="four tables"):
-        again("lineage.numbers", parts[0] | {"readings": parts[0]["readings"][:3]}, parts[1])
+        again("lineage.numbers", parts[0], parts[1] | {"test": "other"}, "2")
+    own = [parts[0]["own"][0][1:], *parts[0]["own"][1:]]
+    with pytest.raises(InputError, match="one row an item"):
+        again("lineage.numbers", parts[0] | {"own": own}, parts[1], "2")
+    with pytest.raises(InputError, match="one column a model"):
+        again("lineage.numbers", parts[0] | {"elsewhere": [[1, 2]]}, parts[1], "2")
 
 
 def test_labels() -> None:

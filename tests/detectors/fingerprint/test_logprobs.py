@@ -8,16 +8,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from kdguard.detectors.fingerprint.logprobs import Readings, from_labels, from_likelihoods, from_tokens
 from kdguard.detectors.fingerprint.logprobs.likelihoods import likelihoods_of
-from kdguard.detectors.fingerprint.logprobs.topk import divergence
+from kdguard.detectors.fingerprint.logprobs.topk import TOP_K, divergence, divergences_of, read_traces
 from kdguard.errors import LineageError
 from kdguard.exchanges.tokens import TokenTrace
-from kdguard.lineage import Claim, Family, Lineage, read_families
-from kdguard.lineage.matched import lean, lean_of_both
-from kdguard.lineage.scored import place_of
+from kdguard.lineage import (
+    Claim,
+    Family,
+    Lineage,
+    listed_controls,
+    place_families,
+    read_controls,
+    read_families,
+)
+from kdguard.lineage.kinship import kinship, where_controls_fit
+from kdguard.lineage.matched import LEAN_APART, LEAN_OF_BOTH, Affinities, Score, lean
+from kdguard.lineage.numbers import examine_numbers, named
+from kdguard.lineage.scored import Place, place_of, verdict_of
 
 SHIPPED = Path(__file__).parents[3] / "fixtures"
 FAMILIES = read_families(SHIPPED / "lineage" / "families.toml")
@@ -120,7 +131,7 @@ def test_divergence_stops_where_the_texts_part() -> None:
         )
 
     one, other = trace([b"a", b"c"], [0.8, 0.2]), trace([b"b", b"c"], [0.2, 0.8])
-    wanted = 0.8 * np.log(4) - 0.2 * np.log(4)
+    wanted = 0.8 * np.log(4) - 0.2 * np.log(4)  # alike in either direction
     assert divergence(one, other) == pytest.approx(wanted, abs=1e-4)
     same = trace([b"a", b"d"], [0.2, 0.8])
     assert divergence(one, same) == pytest.approx(wanted / 2, abs=1e-4)
@@ -135,14 +146,17 @@ def test_probabilities_instead_of_logs_are_refused() -> None:
         likelihoods_of(texts, read, [Family("a", ("m",)), Family("b", ("n",))])
 
 
-def test_ranks_by_lean_are_exact_for_exchangeable_models() -> None:
+@pytest.mark.parametrize("score", [LEAN_OF_BOTH, LEAN_APART])
+def test_ranks_by_lean_are_exact_for_exchangeable_models(score: Score) -> None:
     """Correlated models, 400 draws of 20: the last is first at most 1 in 20 times; 34 or more have chance .2 %."""
     rng = np.random.default_rng(0)
     first = 0
     for _ in range(400):
         mixed = rng.normal(size=(30, 3)) @ rng.normal(size=(3, 20)) + 0.3 * rng.normal(size=(30, 20))
         teacher = rng.normal(size=30)
-        first += place_of(lean_of_both(mixed, teacher, mixed**2, teacher)).above == 0
+        foils = rng.normal(size=(30, 2))
+        sides = Affinities(mixed, teacher, foils), Affinities(mixed**2, teacher, foils)
+        first += place_of(score.of(*sides)).above == 0
     assert 8 <= first < 34
 
 
@@ -157,3 +171,46 @@ def test_lean_sees_past_what_controls_do_anyway() -> None:
     assert place_of((models * (target - models.mean(axis=1))[:, None]).sum(axis=0)).above > 0
     assert np.array_equal(lean(np.ones((5, 4)), np.ones(5)), np.zeros(4))
     assert np.array_equal(lean(np.ones((0, 4)), np.ones(0)), np.zeros(4))
+
+
+def test_weights_of_one_teacher_are_not_taken_for_anothers_student(tmp_path: Path) -> None:
+    """They were trained forty times as long as any control, which alone brought them nearer to every teacher."""
+    folder, suspects = SHIPPED / "lineage", ["aurora-pruned60", "basalt-pruned60", "cobalt-int8"]
+    wanted = {*suspects, "aurora", "basalt", "cobalt", *(f"control-{number:03d}" for number in range(1, 127))}
+    table = pq.read_table(folder / "tokens.parquet")
+    ids = [str(name).rsplit("/", 1) for name in table["request_id"].to_pylist()]
+    kept = [model in wanted and int(prompt) % 2 == 0 for model, prompt in ids]
+    pq.write_table(table.filter(kept), tmp_path / "tokens.parquet")
+    traces = read_traces(tmp_path / "tokens.parquet")
+    models = tuple(sorted({model for model, _ in traces}))
+    placed = place_families(FAMILIES, named(models))
+    listed = listed_controls(read_controls(controls()), POOL, placed, named(models))
+    numbers = divergences_of(traces, models, placed)
+    found = examine_numbers(
+        numbers, placed, listed, suspects, TOP_K, Claim(alpha=0.05, adjust=False), LEAN_APART
+    )
+    own = {one.suspect: one for one in found if one.suspect.startswith(one.teacher_family)}
+    assert own["cobalt-int8"].verdict is Lineage.SUPPORTED
+    others = [one for one in found if one not in own.values()]
+    assert len(others) == 6
+    assert all(one.p_value is not None and one.p_value > 0.05 for one in others)
+
+
+def test_a_suspect_unlike_its_controls_is_not_claimed_by_a_narrow_lead() -> None:
+    """A model far from all in what concerns no family: its rank says little, unless it stands far above all."""
+    rng = np.random.default_rng(2)
+    elsewhere = rng.normal(size=(50, 121))
+    assert kinship(elsewhere).p_value > 0.01
+    elsewhere[:, -1] *= 3
+    place = kinship(elsewhere)
+    assert place.p_value == pytest.approx(1 / 121)
+    narrow, far = (
+        verdict_of("s", "t", Place(score, 0, 120), (), queries=60, alpha=0.01) for score in (3.0, 6.0)
+    )
+    assert narrow.verdict is far.verdict is Lineage.SUPPORTED
+    held = where_controls_fit(narrow, place, 0.01)
+    assert held.verdict is Lineage.INCONCLUSIVE
+    assert "no control is so unlike the others" in held.reason
+    assert held.p_value == narrow.p_value
+    assert where_controls_fit(far, place, 0.01) is far
+    assert where_controls_fit(narrow, place, 0.001) is narrow
