@@ -16,6 +16,7 @@ from kdguard.scan import CHECKPOINTS
 from kdguard.scoring.baseline import POOLED, Baseline
 from kdguard.scoring.groups.drawing import with_decisions
 from kdguard.scoring.groups.find import find_groups
+from kdguard.scoring.groups.names import Naming, founding_names
 from kdguard.scoring.groups.verdicts import GroupVerdicts, conclude_groups
 from kdguard.scoring.pipeline import Tally
 from kdguard.scoring.score import AccountScores
@@ -105,9 +106,13 @@ def conclude(
 
 
 def look_for_groups(
-    scores: AccountScores, baseline: Baseline, spill: Signals, policy: Policy
+    scores: AccountScores,
+    baseline: Baseline,
+    spill: Signals,
+    policy: Policy,
+    names: Naming = founding_names,
 ) -> GroupVerdicts:
-    """Look for groups, where the baseline knows what honest ones look like."""
+    """Look for groups, where the baseline knows what honest ones look like; `names` says what they are called."""
     if baseline.groups is None:
         return GroupVerdicts(summary={"groups_tested": None})
     spill.seal()
@@ -118,7 +123,7 @@ def look_for_groups(
     requests = scores.profiles.requests
     state = guarantee_state(scores, baseline)
     return conclude_groups(
-        found, scores.facts, requests, baseline, state, exhibits, CLUSTER_IDS, policy.alpha
+        found, scores.facts, requests, baseline, state, exhibits, CLUSTER_IDS, policy.alpha, names
     )
 
 
@@ -215,7 +220,10 @@ def _evidence(
     shown = exhibits.get(int(scores.facts.subject[at]), ())
     requests = tuple(str(row["request_id"]) for row in shown)
     technique = _technique(shown, baseline)
-    contributions = scores.contributions[at]
+    row = int(scores.shown[at])
+    if row < 0:
+        return ()
+    contributions = scores.contributions[row]
     by_output = {
         f"{detector.name}.{output}": (detector, output)
         for detector in baseline.suite.detectors
@@ -227,7 +235,7 @@ def _evidence(
         if contributions[column] <= 0:
             break
         detector, output = by_output[names[column]]
-        raw = float(scores.outputs[at, column])
+        raw = float(scores.outputs[row, column])
         if not np.isfinite(raw):  # an e-value that could not tell bets one to one; that is no evidence
             continue
         wording = "technique" in names[column] or "mixture" in names[column]

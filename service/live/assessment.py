@@ -12,6 +12,7 @@ from kdguard.scan import output_names
 from kdguard.scoring.baseline import Baseline
 from kdguard.scoring.epochs import spend
 from kdguard.scoring.findings import Policy, conclude, look_for_groups
+from kdguard.scoring.groups.names import Naming, founding_names
 from kdguard.scoring.groups.verdicts import GroupVerdicts
 from kdguard.scoring.pipeline import Tally, join_profiles
 from kdguard.scoring.score import AccountScores, score_accounts
@@ -58,6 +59,7 @@ def assess(
     counts: Counts,
     policy: Policy,
     groups: GroupVerdicts | None = None,
+    names: Naming = founding_names,
 ) -> Assessment:
     """Conclude on all accounts.
 
@@ -69,10 +71,11 @@ def assess(
         counts: Of all parts.
         policy: Levels.
         groups: Groups as they were last found; None = look for them now.
+        names: What groups that are looked for are called.
     """
     scores = scored(partitions, baseline, accounts, policy.alpha)
     signals = Signals(folder)
-    groups = groups or look_for_groups(scores, baseline, signals, policy)
+    groups = groups or look_for_groups(scores, baseline, signals, policy, names)
     tally = Tally(counts.exchanges, counts.unattributed)
     findings = conclude(scores, baseline, signals, tally, policy, groups)
     findings = replace(findings, summary=dict(findings.summary) | {"late_exchanges": counts.late})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from sqlalchemy import Connection
 
 from kdguard.errors import ServiceError
 from kdguard.features.lateness import Seen
@@ -21,6 +22,7 @@ from kdguard.service.ingest.journal import path_of, sealed
 from kdguard.service.live import kept, parts
 from kdguard.service.live.assessment import Assessment, assess
 from kdguard.service.live.baselines import active_digest, open_baseline
+from kdguard.service.live.clusters import load_clusters
 from kdguard.service.live.encoding import encode_segment
 from kdguard.service.live.partition import Partition, planned, taken, without
 from kdguard.service.store import verdicts
@@ -117,6 +119,7 @@ class TenantScoring:
         self._partitions = [self._loaded(index) for index in range(PARTITIONS)]
         self._seen: Seen | None = None
         self._groups: GroupVerdicts | None = None
+        self._clusters = self._clusters_saved = load_clusters(folder)
 
     def encode(self, most: int = 8) -> int:
         """Encode the next segments, at most so many; returns how many."""
@@ -161,7 +164,18 @@ class TenantScoring:
             accounts = accounts_of(connection, self.tenant)
         counts = sum(self._counts.values(), parts.Counts())
         groups = None if look_for_groups else self._groups
-        told = assess(self._partitions, self.baseline, accounts, self._signals, counts, self._policy, groups)
+        told = assess(
+            self._partitions,
+            self.baseline,
+            accounts,
+            self._signals,
+            counts,
+            self._policy,
+            groups,
+            self._clusters.names,
+        )
+        if groups is None:
+            self._clusters = self._clusters.after(told.findings.verdicts, now_us())
         self._groups = told.groups
         return told
 
@@ -179,6 +193,7 @@ class TenantScoring:
             some = rows[start : start + _ROWS_A_TRANSACTION]
             with self._database.write() as connection:
                 verdicts.put_verdicts(connection, some, at_us)
+                self._restore(connection, some)
             self._remember(some)
         gone = self._known.keys() - present
         with self._database.write() as connection:
@@ -186,6 +201,9 @@ class TenantScoring:
             verdicts.put_summary(connection, self.tenant, told.findings.summary, segment, at_us)
         for name in gone:
             del self._known[name]
+        if self._clusters is not self._clusters_saved:
+            self._clusters.save(self.folders.root)
+            self._clusters_saved = self._clusters
         return [row for row in rows if row["changed_us"] == at_us]
 
     def save(self) -> None:
@@ -214,6 +232,8 @@ class TenantScoring:
         self._count()
         self._partitions = [without(partition, subject) for partition in self._partitions]
         self._known.pop(("account", account), None)
+        self._clusters = self._clusters.without(account)
+        self._clusters.save(self.folders.root)
         self._seen = self._groups = None
         self.save()
 
@@ -221,6 +241,12 @@ class TenantScoring:
         """Keep the state and give the lock back."""
         self.save()
         os.close(self._lock)
+
+    def _restore(self, connection: Connection, rows: Sequence[dict[str, object]]) -> None:
+        """What a person concluded about a cluster that is back."""
+        back = [str(row["subject"]) for row in rows if row["kind"] == "cluster"]
+        new = [name for name in back if ("cluster", name) not in self._known]
+        verdicts.restore_dispositions(connection, self.tenant, "cluster", new)
 
     def _loaded(self, index: int) -> Partition:
         return kept.load(self._state, index, self._detectors) or Partition()

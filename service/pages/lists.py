@@ -13,6 +13,7 @@ from kdguard.service.api.access import Serving
 from kdguard.service.api.paging import cursor_of, place_of
 from kdguard.service.api.state import Service
 from kdguard.service.api.subjects import Kind
+from kdguard.service.live.clusters import load_clusters
 from kdguard.service.pages import queries
 from kdguard.service.pages.rendering import PageRoute, address, page
 from kdguard.service.pages.sessions import Looking, Visitor
@@ -95,6 +96,7 @@ def _list(request: Request, visitor: Visitor, service: Service, kind: Kind, aske
         changed=changed,
         most_counted=queries.MOST_COUNTED,
         overview=overview(summary),
+        looked_us=load_clusters(service.folder(tenant)).looked_us if kind == "cluster" else None,
         filtered=any(value for name, value in fields.items() if name != "sort"),
         here=address(path, **fields),
         sorts={name: address(path, **(fields | {"sort": _named(name)})) for name in SORTS},

@@ -159,6 +159,15 @@ def dispose(
     connection.execute(update(VERDICTS).where(mine).values(disposition=disposition))
 
 
+def restore_dispositions(connection: Connection, tenant: str, kind: str, subjects: Iterable[str]) -> None:
+    """Give subjects whose verdict was away what a person last concluded about them."""
+    for subject in subjects:
+        said = dispositions_of(connection, tenant, kind, subject)
+        if said:
+            mine = (VERDICTS.c.tenant == tenant) & (VERDICTS.c.kind == kind) & (VERDICTS.c.subject == subject)
+            connection.execute(update(VERDICTS).where(mine).values(disposition=said[0]["disposition"]))
+
+
 def dispositions_of(connection: Connection, tenant: str, kind: str, subject: str) -> list[dict[str, Any]]:
     """What persons concluded about a subject, the newest first."""
     table = DISPOSITIONS.c

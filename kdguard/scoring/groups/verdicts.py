@@ -13,6 +13,7 @@ from kdguard.scoring.facts import Facts
 from kdguard.scoring.groups.drawing import draw
 from kdguard.scoring.groups.explain import Exhibits, explain
 from kdguard.scoring.groups.find import Groups, Reported
+from kdguard.scoring.groups.names import Naming, founding_names
 from kdguard.scoring.groups.reference import ENOUGH_GROUPS
 from kdguard.verdict import Decision, GuaranteeState, Verdict
 
@@ -50,6 +51,7 @@ def conclude_groups(
     exhibits: Exhibits,
     ids: Sequence[str],
     alpha: float,
+    names: Naming = founding_names,
 ) -> GroupVerdicts:
     """Decide on reported groups.
 
@@ -62,11 +64,13 @@ def conclude_groups(
         exhibits: Strongest requests by account hash.
         ids: MITRE ATLAS and OWASP ids.
         alpha: Level of a flag.
+        names: What they are called.
     """
+    reported = groups.reported()
+    named = names([_ids(facts, group) for group in reported])
     verdicts, plots, certain = [], [], set()
     clusters: dict[str, tuple[str, ...]] = {}
-    for number, (group, shared) in enumerate(zip(groups.reported(), groups.attributes, strict=True), 1):
-        name = f"c-{number}"
+    for name, group, shared in zip(named, reported, groups.attributes, strict=True):
         evidence = explain(groups, group, shared, name, baseline, exhibits)
         told = {"evidence": evidence, "techniques": tuple(ids), "baseline_digest": baseline.digest}
         verdict, sure = _decide(groups, group, name, facts, requests, state, alpha, told)
@@ -102,7 +106,7 @@ def _decide(
     verdict = Verdict(
         kind="cluster",
         id=name,
-        members=tuple(str(who) for who in facts.account_id[place]),
+        members=_ids(facts, group),
         decision=Decision.FLAG if sure and p_value <= alpha else Decision.REVIEW,
         p_value=p_value,
         p_pooled=float(ranks.p_pooled[pieces].max()),
@@ -116,3 +120,7 @@ def _decide(
         **told,
     )
     return verdict, sure
+
+
+def _ids(facts: Facts, group: Reported) -> tuple[str, ...]:
+    return tuple(str(who) for who in facts.account_id[np.searchsorted(facts.subject, group.members)])
