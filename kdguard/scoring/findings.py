@@ -220,10 +220,7 @@ def _evidence(
     shown = exhibits.get(int(scores.facts.subject[at]), ())
     requests = tuple(str(row["request_id"]) for row in shown)
     technique = _technique(shown, baseline)
-    row = int(scores.shown[at])
-    if row < 0:
-        return ()
-    contributions = scores.contributions[row]
+    contributions = scores.contributions[at]
     by_output = {
         f"{detector.name}.{output}": (detector, output)
         for detector in baseline.suite.detectors
@@ -235,7 +232,7 @@ def _evidence(
         if contributions[column] <= 0:
             break
         detector, output = by_output[names[column]]
-        raw = float(scores.outputs[row, column])
+        raw = float(scores.outputs[at, column])
         if not np.isfinite(raw):  # an e-value that could not tell bets one to one; that is no evidence
             continue
         wording = "technique" in names[column] or "mixture" in names[column]
