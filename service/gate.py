@@ -5,6 +5,7 @@ It stands before the body is read, so that a stranger costs no more than the hea
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -18,6 +19,8 @@ from fastapi.routing import APIRoute
 from kdguard.service.openai_errors import ApiError, api_error
 from kdguard.service.rate_limit import Allowance
 from kdguard.service.teacher_state import Caller, TeacherState, state_of
+
+LOG = logging.getLogger("uvicorn.error")
 
 
 class Gate(APIRoute):
@@ -43,6 +46,10 @@ class Gate(APIRoute):
                 if caller is not None and request.method == "POST":
                     caller.log_refusal(told.status)
                 response = told.response()
+            except Exception as error:
+                # here and not further out, where the server would end the connection before its client has read
+                LOG.exception("request failed")
+                response = api_error(error, request).response()
             response.headers.update({"x-request-id": f"req-{name}"})
             response.headers.update({} if allowance is None else allowance.headers())
             return response

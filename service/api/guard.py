@@ -13,6 +13,7 @@ import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kdguard.service.api import problems
 from kdguard.service.api.problems import Problem
 from kdguard.service.api.settings import Settings
 from kdguard.service.out.metrics import REQUEST_SECONDS, REQUESTS
@@ -73,9 +74,12 @@ class Guard:
             if declared.isdigit() and int(declared[:20]) > limit:
                 raise _too_large(limit)
             await self._app(scope, self._bounded(receive, limit), sending)
-        except Problem as problem:
-            if not started:
-                await problem.response(request_id)(scope, receive, sending)
+        except Exception as error:
+            if started:
+                raise
+            # here and not further out, where the server would log the text of the error
+            response = problems.told(request_id, error)
+            await response(scope, receive, sending)
         finally:
             took_s = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "none")

@@ -10,6 +10,7 @@ import uvicorn
 
 from kdguard.errors import ServiceError
 from kdguard.service.api.app import create_app, open_service
+from kdguard.service.api.connections import TimedConnection
 from kdguard.service.api.settings import Settings, is_loopback
 from kdguard.service.out.logs import set_up
 from kdguard.service.store import trail
@@ -39,6 +40,7 @@ def serve(settings: Settings) -> tuple[str | None, uvicorn.Server, socket.socket
     set_up()
     config = uvicorn.Config(
         create_app(settings),
+        http=TimedConnection,
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -78,6 +78,22 @@ def running(folder: Path, **settings: Any) -> Iterator[Running]:
                 one.close()
 
 
+@contextlib.contextmanager
+def listening(folder: Path, **settings: Any) -> Iterator[tuple[Running, int]]:
+    """Run a service in this process by the server that `kdguard serve` runs; and its port."""
+    key, server, opened = serve(Settings(**{**QUICK, "data": folder, "port": 0, **settings}))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]}, daemon=True)
+    with opened:
+        thread.start()
+        until(lambda: server.started, wait_s=30)
+        port = int(opened.getsockname()[1])
+        url = f"http://127.0.0.1:{port}"
+        with client(url, key or "") as ours:
+            yield Running(url, server.config.app, ours), port
+        server.should_exit = True
+        thread.join(30)
+
+
 def client(url: str, key: str) -> httpx.Client:
     """A client with a key."""
     return httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 from pathlib import Path
 
 import httpx
@@ -13,7 +14,7 @@ from kdguard.distill.teachers.classifier import ClassifierTeacher
 from kdguard.errors import TeacherError
 from kdguard.service.accounts import Accounts, add_account, hash_of, read_accounts
 from kdguard.service.rate_limit import RateLimit
-from kdguard.service.teacher import TeacherSettings, create_teacher_app
+from kdguard.service.teacher import TeacherSettings, create_teacher_app, listen
 from tests.service.asking import ask, client
 from tests.service.conftest import tiny_teacher
 from tests.service.serving import serving
@@ -148,3 +149,11 @@ def test_the_client_waits_as_long_as_it_is_told(tmp_path: Path) -> None:
             while raw.get("/v1/models").status_code == 200:
                 pass
             assert ask(patient).choices
+
+
+def test_small_answers_are_not_held_back() -> None:
+    """Without this option the head of an answer waits 40 ms for the client's acknowledgement."""
+    with listen("127.0.0.1", 0) as opened, socket.create_connection(opened.getsockname()[:2]):
+        accepted, _ = opened.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
