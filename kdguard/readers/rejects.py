@@ -11,11 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 import orjson
 
 from kdguard.errors import RecordError
+from kdguard.readers.listing import Listing
 
 DEEP = "JSON must be nested at most 250 deep"
 
@@ -42,18 +43,21 @@ class FileCount:
         format: Format it was read in.
         exchanges: Exchanges; of those joined from several files, the first counts them.
         rejected: Lines that could not be read.
+        place: Place among the log's files, from 0.
     """
 
     format: str = ""
     exchanges: int = 0
     rejected: int = 0
+    place: int = 0
 
 
 class Rejects:
     """Counts rejected lines and remembers the first few.
 
     Args:
-        path: File that receives one JSON object a reject: file, line, reason, bytes. Created at once.
+        path: File that receives one JSON object a reject: file, line, reason, bytes. Created at once; its entries
+            follow the files and their lines.
         keep: How many messages of each rule to keep in memory.
         content: Also write the line itself, where it is at hand (prompts included).
 
@@ -71,7 +75,7 @@ class Rejects:
         self.files: dict[str, FileCount] = {}
         self._keep = keep
         self._content = content
-        self._file: IO[bytes] | None = open(path, "wb") if path is not None else None  # noqa: SIM115
+        self._listing = Listing(path) if path is not None else None
 
     @property
     def total(self) -> int:
@@ -89,34 +93,35 @@ class Rejects:
             raw: The line itself; used only with ``content=True``.
         """
         self.counts[reason.rule] += 1
-        self.of(file).rejected += 1
+        count = self.of(file)
+        count.rejected += 1
         kept = self.examples.setdefault(reason.rule, [])
         if len(kept) < self._keep:
             kept.append(f"{file}:{line}: {reason}")
-        if self._file is not None:
+        if self._listing is not None:
             entry = {"file": file, "line": line, "reason": str(reason), "bytes": size_bytes}
             if self._content and raw:
                 entry["content"] = raw[:65536].decode("utf-8", "replace")
-            self._file.write(orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE))
+            self._listing.add((count.place, line), orjson.dumps(entry))
 
     def of(self, file: str) -> FileCount:
         """The count of one file."""
-        return self.files.setdefault(file, FileCount())
+        return self.files.setdefault(file, FileCount(place=len(self.files)))
 
     def messages(self, limit: int = 10) -> list[str]:
         """The first few messages, the most frequent rule first."""
         return [text for rule, _ in self.counts.most_common() for text in self.examples[rule]][:limit]
 
     def flush(self) -> None:
-        """Push what was written to the file out to the disk."""
-        if self._file is not None:
-            self._file.flush()
+        """At the end of a reading: push what was written to the file out to the disk."""
+        if self._listing is not None:
+            self._listing.flush()
 
     def close(self) -> None:
         """Close the file, if there is one."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._listing is not None:
+            self._listing.close()
+            self._listing = None
 
     def __enter__(self) -> Self:
         return self

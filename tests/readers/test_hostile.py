@@ -53,6 +53,29 @@ def test_file_of_which_every_cell_is_bad_is_an_error(tmp_path: Path) -> None:
         list(read([path, write(tmp_path / "fine.jsonl", good(3))]))
 
 
+def test_rejects_are_listed_in_the_order_of_the_files_and_their_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1 << 20)
+    lines = [good(1), good(2, input_tokens=-1), b"{", good(3), good(4, time="soon"), b'{"prompt": "', good(5)]
+    lines += [good(6, prompt="x" * (3 << 20)), good(7, input_tokens=-2), b"not JSON", good(8)]
+    paths = [write(tmp_path / name, *lines) for name in ("b.jsonl", "a.jsonl")]
+    paths.append(tmp_path / "cut.jsonl.gz")
+    paths[2].write_bytes(gzip.compress(paths[0].read_bytes() * 3, mtime=0)[:-12])
+    listing = tmp_path / "rejects.jsonl"
+    with Rejects(listing) as rejects:
+        for rows in (3, 8192):  # a second reading is listed after the first, as it was
+            list(read(paths, rejects=rejects, batch_rows=rows))
+    told = [(entry["file"], entry["line"]) for entry in map(orjson.loads, listing.read_bytes().splitlines())]
+    bad = [2, 3, 5, 6, 8, 9, 10]
+    whole = [(str(path), line) for path in paths[:2] for line in bad]
+    first, second = told[: len(told) // 2], told[len(told) // 2 :]
+    assert first == second
+    assert first[: len(whole)] == whole
+    assert first[len(whole) :] == sorted(first[len(whole) :])
+    assert len(told) == rejects.total
+
+
 def test_huge_line_is_never_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1 << 20)
     path = tmp_path / "huge.jsonl.gz"
