@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.cluster import KMeans
 
 from kdguard.features.embedding import SIGNS, unpack
 from kdguard.features.session import Rows
@@ -64,6 +63,8 @@ class Drift(Detector):
         means = sums[count >= 10] / count[count >= 10, None]
         if len(means) < 2:
             return self
+        from sklearn.cluster import KMeans  # a second and 70 MiB that only learning needs
+
         clusters = KMeans(min(_PROTOTYPES, len(means)), n_init=2, random_state=0).fit(means)
         return Drift(np.asarray(clusters.cluster_centers_, np.float64))
 

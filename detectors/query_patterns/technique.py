@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import LogisticRegression
-from sklearn.svm import LinearSVC
 
 from kdguard.features.signals import MARGIN_SCALE
 from kdguard.features.text import Words, hash_words, sum_by_text
@@ -125,6 +123,10 @@ def _log_odds(
     before wordings it has not seen stand out; the squared hinge gets there in seconds, because texts that are
     already well apart stop pulling. Given up: the log-odds come from a second step (Platt 1999).
     """
+    # Only learning needs them, and they cost every scoring run a second and 70 MiB.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.svm import LinearSVC
+
     aside = rng.random(len(is_technique)) < _ASIDE
     machine = LinearSVC(C=_PENALTY, dual=True, tol=0.1, max_iter=200, random_state=0)
     machine.fit(features[~aside], is_technique[~aside])

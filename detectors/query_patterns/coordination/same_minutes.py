@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from kdguard.scoring.groups.ties import Pairs, Scene
 
@@ -98,7 +98,8 @@ class SameMinutes:
             *(found.column(name).to_numpy().astype(np.float64) for name in ("moved", "uniform"))
         )
         together = found.column("together").to_numpy()
-        tail = -poisson.logsf(together - 1, mean) / np.log(10.0)
+        with np.errstate(divide="ignore"):
+            tail = -np.log(pdtrc(together - 1, mean)) / np.log(10.0)
         weight[found.column("pair").to_numpy()] = np.clip(tail, 0.0, _MOST_WEIGHT)
         return weight
 
