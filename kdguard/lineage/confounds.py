@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.lineage.drift import Drift
+from kdguard.lineage.endings import cut_short, shares_cut
 from kdguard.lineage.families import Families
 from kdguard.lineage.responses import Responses, lengths_words
 from kdguard.lineage.verdict import Lineage, LineageVerdict
@@ -47,6 +48,7 @@ class Surroundings:
         doubts: What speaks against the answers of suspects.
         drift: What asking a live suspect again showed.
         manner: How a live suspect was asked.
+        cut: Share of each model's answers that look cut off, shape (M,).
     """
 
     models: tuple[str, ...]
@@ -58,6 +60,7 @@ class Surroundings:
     doubts: Mapping[str, str]
     drift: Drift | None
     manner: str | None
+    cut: npt.NDArray[np.float64]
 
 
 def surroundings(
@@ -76,7 +79,8 @@ def surroundings(
     words[known] = np.nanmedian(lengths[:, known], axis=0)
     answered = responses.answered.sum(axis=0)
     count = len(responses.prompts)
-    return Surroundings(responses.models, words, answered, count, families, alpha, doubts, drift, manner)
+    cut = shares_cut(responses)
+    return Surroundings(responses.models, words, answered, count, families, alpha, doubts, drift, manner, cut)
 
 
 def confounds(verdict: LineageVerdict, around: Surroundings, *, told_apart: bool) -> tuple[Confound, ...]:
@@ -110,6 +114,7 @@ def confounds(verdict: LineageVerdict, around: Surroundings, *, told_apart: bool
             doubt or "echoes, refusals, cut-off ends or other languages are not half of the answers",
             weighs=doubt is not None,
         ),
+        _cut_off(verdict, around),
         _one_model(around.drift),
         _missing(verdict, around),
     )
@@ -146,6 +151,17 @@ def _vendor(verdict: LineageVerdict, families: Families, told_apart: bool) -> Co
     if siblings:
         finding += f"; the same vendor's {', '.join(siblings)} may be meant as well: a claim names a family, no version"
     return Confound("same vendor", told_apart, finding)
+
+
+def _cut_off(verdict: LineageVerdict, around: Surroundings) -> Confound:
+    name, model = "answers cut off", around.models.index(verdict.suspect)
+    if np.isnan(around.cut[model]):
+        return Confound(name, False, "no answers")
+    finding = f"{around.cut[model]:.0%} of its answers stop within a sentence at much the same length"
+    weighs = cut_short(around.cut, model)
+    if weighs:
+        finding += ", most other models' do not: a limit of tokens may stand behind its likeness; ask all with the same"
+    return Confound(name, True, finding, weighs=weighs)
 
 
 def _decoding(manner: str | None) -> Confound:

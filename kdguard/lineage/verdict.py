@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from kdguard.evidence import Evidence
+from kdguard.evidence import Evidence, Guarantee
 from kdguard.lineage.ranked import Ranked
 from kdguard.stats.conformal import references_needed
 
@@ -64,6 +64,11 @@ class LineageVerdict:
     evidence: tuple[Evidence, ...] = ()
     ranked: Ranked | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def guarantee(self) -> Guarantee:
+        """Of the evidence that drives the verdict; where there is none, nothing is guaranteed."""
+        return self.evidence[0].guarantee if self.evidence else Guarantee.DESCRIPTIVE
+
     def to_json(self) -> dict[str, Any]:
         """The promised JSON form."""
         return {
@@ -79,7 +84,7 @@ class LineageVerdict:
             "queries": self.queries,
             "controls": self.controls,
             "families_tested": self.families_tested,
-            "guarantee": "conformal",
+            "guarantee": self.guarantee.value,
             "evidence": [_evidence_json(item) for item in self.evidence],
         }
 

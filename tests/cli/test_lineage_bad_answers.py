@@ -112,3 +112,14 @@ def test_few_controls_are_inconclusive_and_a_missing_teacher_is_refused(tmp_path
     code, found = told(tmp_path, frame[frame["model"] != "teacher-a"])
     assert code != 0
     assert "no family 'a' with answers; families are b" in str(found["error"])
+
+
+def test_prompts_may_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
+    frame = changed(lambda mine: mine.assign(response=mine["prompt"]))
+    prompts = frame.drop_duplicates("prompt_id")[["prompt_id", "prompt"]]
+    prompts.to_csv(tmp_path / "prompts.csv", index=False)
+    code, found = told(
+        tmp_path, frame.drop(columns="prompt"), "--family", "a", "--probes", f"{tmp_path / 'prompts.csv'}"
+    )
+    assert (code, found["verdict"]) == (0, "inconclusive")
+    assert "of its answers repeat the prompt" in str(found["reason"])

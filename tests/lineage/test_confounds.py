@@ -86,3 +86,20 @@ def test_a_record_is_plain_json() -> None:
     (one,) = told["verdicts"]
     assert len(one["course"]["scores"]) == len(one["course"]["controls"]) == 120
     assert one["overlap"]["prompts"] == 12
+
+
+def test_answers_that_stop_within_a_sentence_at_one_length_are_noted() -> None:
+    """Every other model ends its answers; cut ones differ in words, as tokens do."""
+    frame = table(prompts=12, controls=20)
+    frame["response"] += " " + frame["response"] + "."
+    mine = frame["model"] == "student"
+    cut = [" ".join(text.split()[: 60 + 7 * (at % 3)]) for at, text in enumerate(frame.loc[mine, "response"])]
+    for shortened in (False, True):
+        if shortened:
+            frame.loc[mine, "response"] = cut
+        responses, found, among = placed(frame)
+        (verdict,) = lineage.test(responses, found, among, ["student"], [Similarity()], Claim(named=("a",)))
+        around = surroundings(responses, found, 0.01, doubts={})
+        told = {one.name: one for one in confounds(verdict, around, told_apart=True)}["answers cut off"]
+        assert (told.checked, told.weighs) == (True, shortened)
+        assert ("a limit of tokens may stand behind" in told.finding) == shortened

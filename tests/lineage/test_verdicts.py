@@ -79,6 +79,7 @@ def test_answers_without_style_are_inconclusive(change: Any, reason: str) -> Non
     assert one.verdict is Lineage.INCONCLUSIVE
     assert reason in one.reason
     assert one.p_value is None
+    assert one.to_json()["guarantee"] == ("conformal" if one.evidence else "descriptive")
 
 
 def test_a_suspect_is_no_control_of_itself_under_another_name() -> None:

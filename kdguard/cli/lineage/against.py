@@ -11,6 +11,7 @@ import pandas as pd
 
 from kdguard import lineage
 from kdguard.cli.lineage.ask import RESPONSES_FILE
+from kdguard.cli.lineage.options import probes_of
 from kdguard.detectors.fingerprint import default_tests
 from kdguard.errors import LineageError
 from kdguard.lineage import Claim, Controls, Families, Family, LineageVerdict, Responses
@@ -155,8 +156,9 @@ def against(
     *,
     seed: int,
     budget: int | None,
+    probes: Path | None = None,
 ) -> Against:
-    """Read all of it.
+    """Read all of it; the texts of prompts come from `probes` where no table of answers tells them.
 
     Raises:
         LineageError: Something cannot be used.
@@ -165,7 +167,8 @@ def against(
     usual = (
         DEFAULT_KINDS if table is None else [kind for kind in DEFAULT_KINDS if (table["kind"] == kind).any()]
     )
-    frame, same_prompts = once_each(pd.concat([_answers(path) for path in responses], ignore_index=True))
+    answers = pd.concat([_answers(path) for path in responses], ignore_index=True)
+    frame, same_prompts = once_each(answers if probes is None else _with_prompts(answers, probes))
     return Against(
         frame,
         lineage.read_families(families),
@@ -176,6 +179,12 @@ def against(
         budget,
         same_prompts,
     )
+
+
+def _with_prompts(frame: pd.DataFrame, probes: Path) -> pd.DataFrame:
+    known = {probe.prompt_id: probe.prompt for probe in probes_of(probes).probes}
+    asked = frame["prompt_id"].astype(str).map(known)
+    return frame.assign(prompt=frame["prompt"].fillna(asked) if "prompt" in frame else asked)
 
 
 def _answers(path: Path) -> pd.DataFrame:

@@ -17,7 +17,7 @@ def finish(verdicts: Sequence[LineageVerdict], *, as_json: bool) -> None:
     """Print verdicts and end: status 1 if a lineage is supported, else 0."""
     for verdict in verdicts:
         if as_json:
-            typer.echo(orjson.dumps(_told(verdict), option=orjson.OPT_SERIALIZE_NUMPY).decode())
+            typer.echo(orjson.dumps(verdict.to_json(), option=orjson.OPT_SERIALIZE_NUMPY).decode())
             continue
         numbers = (
             "" if verdict.p_value is None else f", p = {verdict.p_value:.3g} (floor {verdict.p_floor:.2g})"
@@ -30,12 +30,6 @@ def finish(verdicts: Sequence[LineageVerdict], *, as_json: bool) -> None:
             rank = "" if evidence.p_value is None else f", p = {evidence.p_value:.3g}"
             typer.echo(f"  [{evidence.guarantee.value}] {evidence.summary}{rank}")
     raise typer.Exit(int(any(verdict.verdict.value == "supported" for verdict in verdicts)))
-
-
-def _told(verdict: LineageVerdict) -> dict[str, object]:
-    """The promised form, with the guarantee of what drives the verdict."""
-    told = verdict.to_json()
-    return told | ({"guarantee": verdict.evidence[0].guarantee.value} if verdict.evidence else {})
 
 
 @contextmanager

@@ -20,7 +20,7 @@ ProbesFile = Annotated[
     Path | None,
     typer.Option(
         "--probes",
-        help="Your own prompts: prompt_id, prompt. Else the shipped set.",
+        help="Your own prompts: prompt_id, prompt. Else the shipped set, for a live suspect.",
         exists=True,
         dir_okay=False,
     ),

@@ -128,7 +128,9 @@ def examine(
     tables = needed(responses, "--responses", "a suspect known by its answers")
     described = needed(families, "--families", "a suspect known by its answers")
     claim = Claim(alpha=alpha, named=tuple(family or ()), adjust=adjust)
-    compared = against(tables, described, controls, control_kind, claim, seed=seed, budget=budget)
+    compared = against(
+        tables, described, controls, control_kind, claim, seed=seed, budget=budget, probes=probes
+    )
     live = None
     if suspect_url is not None:
         pace = {"requests_per_minute": requests_per_minute, "concurrency": concurrency}
