@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -143,27 +143,62 @@ def _evidence_json(item: Evidence) -> dict[str, Any]:
     }
 
 
+class Verdicts(Sequence[Verdict]):
+    """Verdicts that are made when they are looked at: a million of them at once would take most of a gigabyte.
+
+    Args:
+        first: Verdicts that come first, made already.
+        count: Verdicts that come after them.
+        make: Makes one of those by its place among them.
+    """
+
+    def __init__(self, first: Sequence[Verdict], count: int, make: Callable[[int], Verdict]) -> None:
+        self._first, self._count, self._make = tuple(first), count, make
+
+    def __len__(self) -> int:
+        return len(self._first) + self._count
+
+    @overload
+    def __getitem__(self, at: int) -> Verdict: ...
+    @overload
+    def __getitem__(self, at: slice) -> tuple[Verdict, ...]: ...
+    def __getitem__(self, at: int | slice) -> Verdict | tuple[Verdict, ...]:
+        if isinstance(at, slice):
+            return tuple(self[place] for place in range(len(self))[at])
+        place = range(len(self))[at]
+        return self._first[place] if place < len(self._first) else self._make(place - len(self._first))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Findings:
     """Everything one scoring run concludes; reports are made from this and nothing else.
 
     Attributes:
-        verdicts: Accounts and clusters, most suspicious first.
+        verdicts: Clusters and then accounts, most suspicious first.
         summary: The closing `{"summary": ...}` line.
         plots: Numbers behind the figures of a report, keyed by figure; see `kdguard.report`.
     """
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: Sequence[Verdict]
     summary: Mapping[str, Any]
     plots: Mapping[str, Any]
 
 
-def select_owners(p_values: Sequence[float], owners: Sequence[str], rate: float) -> npt.NDArray[np.bool_]:
+def select_owners(
+    p_values: Sequence[float], owners: Sequence[str] | npt.NDArray[np.uint64], rate: float
+) -> npt.NDArray[np.bool_]:
     """Benjamini-Hochberg over owners: one p-value an owner, the Bonferroni-adjusted smallest of its accounts.
 
     Args:
         p_values: p-values of accounts, shape (m,); NaN = abstained, never selected.
-        owners: Owner of each account, shape (m,).
+        owners: Name or hash of each account's owner, shape (m,).
         rate: False discovery rate aimed at, in (0, 1).
 
     Returns:
@@ -178,7 +213,7 @@ def select_owners(p_values: Sequence[float], owners: Sequence[str], rate: float)
     usable = ~np.isnan(values)
     if not usable.any():
         return selected
-    _, code = np.unique(np.asarray(owners, dtype=object)[usable].astype(str), return_inverse=True)
+    _, code = np.unique(np.asarray(owners)[usable], return_inverse=True)
     size = np.bincount(code)
     adjusted = np.minimum(values[usable] * size[code], 1.0)
     smallest = np.ones(len(size))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import takewhile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from kdguard.verdict import Findings
 
 
 def score(
@@ -68,5 +72,11 @@ def score(
             typer.echo(json.dumps(verdict.to_json(), ensure_ascii=False))
         typer.echo(json.dumps({"summary": dict(scored.findings.summary)}, ensure_ascii=False))
     write_reports(scored.findings, table=not as_json, html=report, ocsf=ocsf)
-    bad = {"flag"} | ({"review"} if fail_on == "review" else set())
-    raise typer.Exit(int(any(verdict.decision in bad for verdict in scored.findings.verdicts)))
+    raise typer.Exit(int(_found(scored.findings, {"flag", fail_on})))
+
+
+def _found(findings: Findings, bad: set[str]) -> bool:
+    """Whether an account (told by the summary) or a cluster (they come first) has one of some decisions."""
+    clusters = takewhile(lambda verdict: verdict.kind == "cluster", findings.verdicts)
+    counts = findings.summary["decisions"]
+    return any(counts[word] for word in bad) or any(verdict.decision in bad for verdict in clusters)

@@ -45,10 +45,17 @@ def render_table(findings: Findings, console: Console, *, accounts: int = 10, cl
         accounts: Account rows at most.
         clusters: Group rows at most.
     """
-    people = [v for v in findings.verdicts if v.kind == "account"]
-    groups = [v for v in findings.verdicts if v.kind == "cluster"]
+    of_people: Counter[Decision] = Counter()
+    people, groups = [], []
+    for verdict in findings.verdicts:
+        if verdict.kind == "cluster":
+            groups.append(verdict)
+            continue
+        of_people[verdict.decision] += 1
+        if verdict.decision in (Decision.FLAG, Decision.REVIEW):
+            people.append(verdict)
+    of_groups = Counter(verdict.decision for verdict in groups)
     width = min(console.width, _WIDTH)
-    of_people, of_groups = (Counter(v.decision for v in part) for part in (people, groups))
     looks = of_people[Decision.REVIEW] + of_groups[Decision.REVIEW]
     first = headline(of_people[Decision.FLAG], of_groups[Decision.FLAG], looks)
     console.print(Text(first, style="bold"), width=width)
@@ -57,10 +64,9 @@ def render_table(findings: Findings, console: Console, *, accounts: int = 10, cl
     if state is not GuaranteeState.ACTIVE:
         title, words = guarantee_words(state)
         console.print(Text.assemble((f"{title}. ", "bold yellow"), words), width=width)
-    worth = [v for v in people if v.decision in (Decision.FLAG, Decision.REVIEW)]
     _print_part(console, "Groups", first_clusters(groups), clusters, 0, findings.summary, width)
     shown = first_accounts(people)[:accounts]
-    _print_part(console, "Accounts", shown, accounts, len(worth) - len(shown), findings.summary, width)
+    _print_part(console, "Accounts", shown, accounts, len(people) - len(shown), findings.summary, width)
     console.print()
     console.print(
         Text(" ".join(filter(None, (expected_words(findings), floor_words(findings.summary))))), width=width

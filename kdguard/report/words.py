@@ -190,9 +190,11 @@ def expected_words(findings: Findings) -> str:
     `summary["expected_innocent_reviews"]` is used where given, else alpha times the accounts that have a p.
     """
     alpha, innocent = findings.summary.get("alpha"), findings.summary.get("expected_innocent_reviews")
-    accounts = [v for v in findings.verdicts if v.kind == "account"]
-    ranked = sum(v.p_value is not None for v in accounts)
-    seen = sum(v.decision in (Decision.FLAG, Decision.REVIEW) for v in accounts)
+    ranked = seen = 0
+    for verdict in findings.verdicts:
+        if verdict.kind == "account":
+            ranked += verdict.p_value is not None
+            seen += verdict.decision in (Decision.FLAG, Decision.REVIEW)
     if innocent is None and alpha is None:
         return "The run did not record its alpha, so the number of innocent reviews cannot be stated."
     expected = innocent if innocent is not None else (alpha or 0.0) * ranked

@@ -19,8 +19,8 @@ import pyarrow as pa
 from kdguard.scan import Trajectories
 from kdguard.scoring.baseline import Baseline
 from kdguard.scoring.facts import gather
-from kdguard.scoring.pipeline import Profiles, Tally, encode_into, fold
-from kdguard.scoring.score import AccountScores, first_alarm, score_accounts
+from kdguard.scoring.pipeline import Profiles, Tally, encode_into, fold_slices
+from kdguard.scoring.score import AccountScores, first_alarm, score_slices
 from kdguard.scoring.spill import Spill
 
 Floats = npt.NDArray[np.float64]
@@ -51,8 +51,11 @@ def score_log(
     tally = Tally()
     encode_into(spill, tally.count(exchanges), baseline.suite.encoder, workers)
     epochs = [
-        score_accounts(
-            fold(spill, baseline.suite.detectors, workers, window), baseline, accounts=accounts, alpha=alpha
+        score_slices(
+            fold_slices(spill, baseline.suite.detectors, workers, window),
+            baseline,
+            accounts=accounts,
+            alpha=alpha,
         )
         for window in spill.epochs(EPOCH_DAYS * _DAY_US)
     ]
@@ -88,10 +91,20 @@ def spend(epochs: Sequence[AccountScores], accounts: pa.Table | None, alpha: flo
 
     def of_chosen(name: str) -> npt.NDArray[Any]:
         first: npt.NDArray[Any] = getattr(epochs[0], name)
-        values = np.empty((len(facts), *first.shape[1:]), first.dtype)
+        values = np.empty(len(facts), first.dtype)
         for at, epoch in enumerate(epochs):
             mine = chosen[place[at]] == at
             values[place[at][mine]] = getattr(epoch, name)[mine]
+        return values
+
+    shown = of_chosen("shown")
+    ranked = np.flatnonzero(shown >= 0)
+
+    def of_shown(name: str) -> Floats:
+        values = np.empty((len(ranked), getattr(epochs[0], name).shape[1]))
+        for at, epoch in enumerate(epochs):
+            mine = chosen[ranked] == at
+            values[mine] = getattr(epoch, name)[shown[ranked[mine]]]
         return values
 
     rows, p_rows = _rows_of_chosen(epochs, facts.subject, chosen)
@@ -106,8 +119,9 @@ def spend(epochs: Sequence[AccountScores], accounts: pa.Table | None, alpha: flo
         score=of_chosen("score"),
         kind=of_chosen("kind"),
         calibration_size=of_chosen("calibration_size"),
-        contributions=of_chosen("contributions"),
-        outputs=of_chosen("outputs"),
+        shown=np.where(shown >= 0, np.cumsum(shown >= 0) - 1, -1),
+        contributions=of_shown("contributions"),
+        outputs=of_shown("outputs"),
         first_alarm=first_alarm(p_rows, account, len(facts), alpha),
         drift=_drift(epochs),
         p_by_checkpoint=p_rows,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kdguard.errors import AccountsError
 from kdguard.exchanges.schema import ACCOUNTS
@@ -155,6 +156,8 @@ def gather(account_id: npt.NDArray[np.object_], org: Codes, accounts: pa.Table |
         accounts: Accounts table, or None; accounts it does not know are unverified.
     """
     subject = hash_identities(pa.array(account_id, pa.string()))
+    if accounts is not None:
+        accounts = accounts.filter(pc.is_in(accounts.column("account_id"), pa.array(account_id, pa.string())))
     order = np.argsort(subject)
     account_id, org, subject = account_id[order], org[order], subject[order]
     if len(np.unique(subject)) != len(subject):
@@ -190,3 +193,9 @@ def gather(account_id: npt.NDArray[np.object_], org: Codes, accounts: pa.Table |
         country=joined["country"].to_numpy(dtype=object),
         in_table=np.isin(account_id, frame["account_id"].to_numpy()),
     )
+
+
+def join_facts(parts: Sequence[Facts]) -> Facts:
+    """Join facts of disjoint accounts, subjects ascending from one part to the next."""
+    names = (field.name for field in fields(Facts))
+    return Facts(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.features.signals import NO_TIME
@@ -28,6 +30,7 @@ from kdguard.verdict import (
     Findings,
     GuaranteeState,
     Verdict,
+    Verdicts,
     fewest_selected,
     select_owners,
 )
@@ -72,35 +75,42 @@ def conclude(
     """
     state = guarantee_state(scores, baseline)
     facts = scores.facts
-    selected = select_owners(scores.p_pooled.tolist(), [str(owner) for owner in facts.owner], policy.fdr)
+    selected = select_owners(scores.p_pooled.tolist(), facts.owner, policy.fdr)
     groups = groups or look_for_groups(scores, baseline, spill, policy)
-    names = facts.account_id.astype(str)
-    selected |= np.isin(names, list(groups.certain))
     decisions = [
         at_least_review(
-            decide(float(p), bool(chosen), bool(permitted), state, policy.alpha),
+            decide(float(p), bool(chosen) or name in groups.certain, bool(permitted), state, policy.alpha),
             bool(groups.clusters.get(name)),
         )
-        for p, chosen, permitted, name in zip(scores.p_value, selected, facts.permitted, names, strict=True)
+        for p, chosen, permitted, name in zip(
+            scores.p_value, selected, facts.permitted, facts.account_id, strict=True
+        )
     ]
     order = np.lexsort(
-        (facts.account_id.astype(str), np.nan_to_num(scores.p_pooled, nan=2.0), _first_key(scores))
+        (_alphabetical(facts.account_id), np.nan_to_num(scores.p_pooled, nan=2.0), _first_key(scores))
     )
-    attention = [int(at) for at in order if decisions[at] in (Decision.FLAG, Decision.REVIEW)][
+    attention = [at for at in order.tolist() if decisions[at] in (Decision.FLAG, Decision.REVIEW)][
         :_MOST_EXPLAINED
     ]
     exhibits = _exhibits(spill, facts.subject[attention].tolist())
-    verdicts = [
-        replace(
-            _verdict(int(at), decisions[at], scores, baseline, state, exhibits),
-            clusters=groups.clusters.get(str(names[at]), ()),
-        )
-        for at in order
-    ]
-    graphs = with_decisions(groups.plots, {verdict.id: verdict.decision.value for verdict in verdicts})
+
+    def verdict(place: int) -> Verdict:
+        at = int(order[place])
+        clusters = groups.clusters.get(str(facts.account_id[at]), ())
+        return _verdict(at, decisions[at], clusters, scores, baseline, state, exhibits)
+
+    drawn = {node["id"] for graph in groups.plots for node in graph["nodes"]}
+    graphs = with_decisions(
+        groups.plots,
+        {
+            str(name): decision.value
+            for name, decision in zip(facts.account_id, decisions, strict=True)
+            if name in drawn
+        },
+    )
     return Findings(
-        verdicts=(*groups.verdicts, *verdicts),
-        summary=_summary(verdicts, scores, baseline, tally, policy, state) | dict(groups.summary),
+        verdicts=Verdicts(groups.verdicts, len(order), verdict),
+        summary=_summary(decisions, scores, baseline, tally, policy, state) | dict(groups.summary),
         plots={"cluster_graph": graphs} if graphs else {},
     )
 
@@ -150,6 +160,13 @@ def at_least_review(decision: Decision, in_cluster: bool) -> Decision:
     return Decision.REVIEW if in_cluster and decision in (Decision.CLEAR, Decision.ABSTAIN) else decision
 
 
+def _alphabetical(names: npt.NDArray[np.object_]) -> npt.NDArray[np.int64]:
+    """Rank of each of m distinct names by its characters' codes, shape (m,)."""
+    rank = np.empty(len(names), np.int64)
+    rank[pc.sort_indices(pa.array(names, pa.large_string())).to_numpy()] = np.arange(len(names))
+    return rank
+
+
 def _first_key(scores: AccountScores) -> npt.NDArray[np.float64]:
     return np.nan_to_num(scores.p_value, nan=2.0)
 
@@ -165,6 +182,7 @@ def _exhibits(spill: Signals, subjects: list[int]) -> Mapping[int, Sequence[Mapp
 def _verdict(
     at: int,
     decision: Decision,
+    clusters: tuple[str, ...],
     scores: AccountScores,
     baseline: Baseline,
     state: GuaranteeState,
@@ -188,6 +206,7 @@ def _verdict(
         guarantee_state=state,
         permitted=bool(facts.permitted[at]),
         abstain_reason=_abstain_reason(at, scores) if abstained else None,
+        clusters=clusters,
         evidence=_evidence(at, scores, baseline, exhibits) if needs_attention else (),
         techniques=EXTRACTION_IDS if needs_attention else (),
         baseline_digest=baseline.digest,
@@ -220,7 +239,10 @@ def _evidence(
     shown = exhibits.get(int(scores.facts.subject[at]), ())
     requests = tuple(str(row["request_id"]) for row in shown)
     technique = _technique(shown, baseline)
-    contributions = scores.contributions[at]
+    row = int(scores.shown[at])
+    if row < 0:
+        return ()
+    contributions = scores.contributions[row]
     by_output = {
         f"{detector.name}.{output}": (detector, output)
         for detector in baseline.suite.detectors
@@ -232,7 +254,7 @@ def _evidence(
         if contributions[column] <= 0:
             break
         detector, output = by_output[names[column]]
-        raw = float(scores.outputs[at, column])
+        raw = float(scores.outputs[row, column])
         if not np.isfinite(raw):  # an e-value that could not tell bets one to one; that is no evidence
             continue
         wording = "technique" in names[column] or "mixture" in names[column]
@@ -263,24 +285,23 @@ def _technique(shown: Sequence[Mapping[str, Any]], baseline: Baseline) -> str:
 
 
 def _summary(
-    verdicts: Sequence[Verdict],
+    decisions: Sequence[Decision],
     scores: AccountScores,
     baseline: Baseline,
     tally: Tally,
     policy: Policy,
     state: GuaranteeState,
 ) -> dict[str, Any]:
-    count = {str(decision): sum(v.decision is decision for v in verdicts) for decision in Decision}
-    ranked = sum(v.p_value is not None for v in verdicts)
+    ranked = int(np.sum(~np.isnan(scores.p_value)))
     owners = len(np.unique(scores.facts.owner))
     floor = float(np.nanmin(scores.p_floor)) if ranked else None
     return {
-        "accounts": len(verdicts),
+        "accounts": len(decisions),
         "owners": owners,
         "exchanges": tally.exchanges,
         "unattributed_exchanges": tally.unattributed,
         "period": _period(scores),
-        "decisions": count,
+        "decisions": {str(decision): decisions.count(decision) for decision in Decision},
         "expected_innocent_reviews": round(ranked * policy.alpha, 2),
         "smallest_group_bh_can_flag": _smallest_group(scores, baseline, policy.fdr),
         "p_floor": floor,

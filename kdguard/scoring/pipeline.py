@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 from kdguard.features.session import Cursor, Rows, rows_from
 from kdguard.features.signals import NO_TIME, Encoder
 from kdguard.scan import Detector, Trajectories, follow, output_names
-from kdguard.scoring.spill import ALWAYS, Spill, read_in_order
+from kdguard.scoring.spill import ALWAYS, Slice, Spill, read_in_order, slices
 
 _IN_FLIGHT_PER_WORKER = 4
 
@@ -90,34 +91,49 @@ def encode_into(spill: Spill, batches: Iterable[pa.RecordBatch], encoder: Encode
 def fold(
     spill: Spill, detectors: Sequence[Detector], workers: int = 1, window: tuple[int, int] = ALWAYS
 ) -> Profiles:
-    """Fold what is in the spill into profiles.
+    """Fold what is in the spill into the profiles of all accounts; see `fold_slices`."""
+    return join_profiles(list(fold_slices(spill, detectors, workers, window)), len(output_names(detectors)))
+
+
+def fold_slices(
+    spill: Spill, detectors: Sequence[Detector], workers: int = 1, window: tuple[int, int] = ALWAYS
+) -> Iterator[Profiles]:
+    """Fold what is in the spill, a slice of the accounts at a time.
 
     Args:
         spill: Sealed signals.
         detectors: Detectors whose outputs become the score columns.
-        workers: Processes; accounts are shared out by hash, so each is folded by exactly one.
+        workers: Processes; each folds whole slices.
         window: Half-open interval of times to fold, microseconds since 1970.
+
+    Yields:
+        Profiles of a slice's accounts, slices ascending; where a slice is cut changes no byte.
     """
     spill.seal()
-    tasks = [
-        (spill.folder, spill.sort_memory_mb // workers, at, workers, window, tuple(detectors))
-        for at in range(workers)
-    ]
+    memory_mb = spill.sort_memory_mb // workers
+    spans = slices(spill.folder, memory_mb, fewest=1 if workers <= 1 else 2 * workers)
+    fold_one = partial(_fold_slice, spill.folder, memory_mb, window, tuple(detectors))
     if workers <= 1:
-        parts = [_fold_partition(*tasks[0])]
-    else:
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            parts = list(pool.map(_fold_partition, *zip(*tasks, strict=True)))
-    return join_profiles(parts, len(output_names(detectors)))
+        yield from map(fold_one, spans)
+        return
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        waiting: deque[Future[Profiles]] = deque()
+        for span in spans:
+            waiting.append(pool.submit(fold_one, span))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def in_order(spill: Spill) -> Iterator[Rows]:
     """Read a spill's rows in canonical order."""
     spill.seal()
     cursor = Cursor()
-    for batch in read_in_order(spill.folder, spill.sort_memory_mb):
-        rows, cursor = rows_from(batch, cursor)
-        yield rows
+    for span in slices(spill.folder, spill.sort_memory_mb):
+        for batch in read_in_order(spill.folder, span, spill.sort_memory_mb):
+            rows, cursor = rows_from(batch, cursor)
+            yield rows
 
 
 _encoder: Encoder | None = None
@@ -134,19 +150,14 @@ def _encode(batch: pa.RecordBatch) -> pa.RecordBatch:
     return _encoder.encode(batch)
 
 
-def _fold_partition(
-    folder: Path,
-    sort_memory_mb: int,
-    partition: int,
-    partitions: int,
-    window: tuple[int, int],
-    detectors: tuple[Detector, ...],
+def _fold_slice(
+    folder: Path, sort_memory_mb: int, window: tuple[int, int], detectors: tuple[Detector, ...], span: Slice
 ) -> Profiles:
     seen: list[tuple[npt.NDArray[Any], ...]] = []
 
     def rows() -> Iterator[Rows]:
         cursor = Cursor()
-        for batch in read_in_order(folder, sort_memory_mb, partition, partitions, window):
+        for batch in read_in_order(folder, span, sort_memory_mb, window):
             part, cursor = rows_from(batch, cursor)
             seen.append(_summarise(batch))
             yield part
@@ -194,12 +205,14 @@ def _merge_accounts(seen: list[tuple[npt.NDArray[Any], ...]], trajectories: Traj
 
 
 def join_profiles(parts: Sequence[Profiles], width: int) -> Profiles:
-    """Put partitions of disjoint accounts back into one order.
+    """Put profiles of disjoint accounts into one order.
 
     Args:
-        parts: At least one.
+        parts: Profiles.
         width: Score columns.
     """
+    if not parts:
+        return _merge_accounts([], Trajectories.concatenate([], width))
     trajectories = Trajectories.concatenate([part.trajectories for part in parts], width)
     order = np.lexsort((trajectories.checkpoint, trajectories.subject))
     subject = np.concatenate([part.subject for part in parts])

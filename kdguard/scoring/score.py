@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,13 +12,14 @@ import pyarrow as pa
 
 from kdguard.scan import Trajectories
 from kdguard.scoring.baseline import HIDDEN_KIND, POOLED, Baseline, Kind, fused_values
-from kdguard.scoring.facts import UNVERIFIED, Facts, gather
-from kdguard.scoring.pipeline import Profiles, Tally, encode_into, fold
+from kdguard.scoring.facts import UNVERIFIED, Facts, gather, join_facts
+from kdguard.scoring.pipeline import Profiles, Tally, encode_into, fold, join_profiles
 from kdguard.scoring.ranking import first_looks, running, running_minimum
 from kdguard.scoring.spill import Spill
 from kdguard.scoring.standardise import contributions
 from kdguard.stats.drift import any_drift, bulk_drift_p
 
+Codes = npt.NDArray[np.uint64]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -38,11 +40,15 @@ class AccountScores:
         score: Fused score where `p_value` was reached, log10 of a mean of bets against the deciding kind.
         kind: Name of the deciding kind.
         calibration_size: References behind `p_value`.
-        contributions: Shares of the fused score, by output, where p_value was reached, shape (m, k).
-        outputs: Raw detector outputs there, shape (m, k).
+        shown: Row of an account in `contributions` and `outputs`, -1 = abstained.
+        contributions: Shares of the fused score, by output, where p_value was reached, shape (r, k).
+        outputs: Raw detector outputs there, shape (r, k).
         first_alarm: Index into the trajectories of the first row with p <= alpha, -1 = none.
         drift: p-value of the drift test, by kind.
         p_by_checkpoint: Running p_value of each trajectory row, shape (t,).
+
+    Of the trajectories in `profiles` only rows that say something new are kept, without their scores: each account's
+    first and last, and those at which its running p-value fell.
     """
 
     facts: Facts
@@ -53,6 +59,7 @@ class AccountScores:
     score: Floats
     kind: npt.NDArray[np.object_]
     calibration_size: Ints
+    shown: Ints
     contributions: Floats
     outputs: Floats
     first_alarm: Ints
@@ -85,6 +92,53 @@ def score_accounts(
         accounts: Accounts table; an account it does not know is unverified.
         alpha: Level at which an alarm would have been raised.
     """
+    return score_slices([profiles], baseline, accounts=accounts, alpha=alpha)
+
+
+def score_slices(
+    slices: Iterable[Profiles], baseline: Baseline, *, accounts: pa.Table | None = None, alpha: float = 0.01
+) -> AccountScores:
+    """Rank accounts as `score_accounts` does, holding the trajectories of one slice at a time.
+
+    Args:
+        slices: Profiles of disjoint sets of accounts, subjects ascending from one to the next.
+        baseline: References.
+        accounts: Accounts table; an account it does not know is unverified.
+        alpha: Level at which an alarm would have been raised.
+    """
+    parts = [_score_slice(profiles, baseline, accounts) for profiles in slices]
+    if not parts:
+        nobody = join_profiles([], len(baseline.suite.outputs))
+        parts = [_score_slice(nobody, baseline, accounts)]
+    return _joined(parts, baseline, alpha)
+
+
+@dataclass(frozen=True, slots=True)
+class _Looks:
+    """First looks at the verified accounts of one kind: their owners, and their scores."""
+
+    owner: Codes
+    early: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class _Slice:
+    """Scores of a slice's accounts; names as in `AccountScores`."""
+
+    facts: Facts
+    profiles: Profiles
+    p_value: Floats
+    p_pooled: Floats
+    p_floor: Floats
+    score: Floats
+    kind: npt.NDArray[np.object_]
+    contributions: Floats
+    outputs: Floats
+    p_by_checkpoint: Floats
+    looks: dict[str, _Looks]
+
+
+def _score_slice(profiles: Profiles, baseline: Baseline, accounts: pa.Table | None) -> _Slice:
     facts = gather(profiles.account_id, profiles.org, accounts)
     rows = profiles.trajectories
     account = np.searchsorted(facts.subject, rows.subject)
@@ -106,23 +160,61 @@ def score_accounts(
     last = _last_row(account, size)
     best = _best_row(p_rows, account, last, size)
     reached = last >= 0
-    alarm = first_alarm(p_rows, account, size, alpha)
     kind = np.full(size, "", dtype=object)
     kind[reached] = candidate.kind[best[reached]]
-    shares, outputs = _contributions(baseline, rows, best, kind)
-    return AccountScores(
+    shares, outputs = _contributions(baseline, rows, best[reached], kind[reached])
+    told = _told(p_rows, account)
+    return _Slice(
         facts=facts,
-        profiles=profiles,
+        profiles=replace(profiles, trajectories=_without_scores(rows.take(told))),
         p_value=_at(p_rows, last),
         p_pooled=_at(running_minimum(own_p, account), last),
         p_floor=_at(candidate.floor, last),
         score=_at(candidate.value, best),
         kind=kind,
-        calibration_size=np.array([len(baseline.kinds[str(k)].panel) if k else 0 for k in kind]),
         contributions=shares,
         outputs=outputs,
-        first_alarm=alarm,
-        drift=_drift(baseline, rows, own_values, account, facts),
+        p_by_checkpoint=p_rows[told],
+        looks=_looks(baseline, rows, own_values, account, facts),
+    )
+
+
+def _told(p_rows: Floats, account: Ints) -> Ints:
+    """Rows that say something new: each account's first and last, and those at which its running p-value fell."""
+    changes = account[1:] != account[:-1]
+    new = np.concatenate(([True], changes | (p_rows[1:] < p_rows[:-1])))[: len(account)]
+    last = np.concatenate((changes, [True]))[: len(account)]
+    return np.flatnonzero(new | last)
+
+
+def _without_scores(rows: Trajectories) -> Trajectories:
+    return replace(rows, scores=np.empty((len(rows.subject), 0)))
+
+
+def _joined(parts: Sequence[_Slice], baseline: Baseline, alpha: float) -> AccountScores:
+    def over_parts(name: str) -> npt.NDArray[Any]:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    facts = join_facts([part.facts for part in parts])
+    profiles = join_profiles([part.profiles for part in parts], 0)
+    p_rows, p_value, kind = over_parts("p_by_checkpoint"), over_parts("p_value"), over_parts("kind")
+    reached = kind != ""
+    account = np.searchsorted(facts.subject, profiles.trajectories.subject)
+    sizes = {name: len(one.panel) for name, one in baseline.kinds.items()}
+    return AccountScores(
+        facts=facts,
+        profiles=profiles,
+        p_value=p_value,
+        p_pooled=over_parts("p_pooled"),
+        p_floor=over_parts("p_floor"),
+        score=over_parts("score"),
+        kind=kind,
+        calibration_size=np.array([sizes.get(name, 0) for name in kind], np.int64),
+        shown=np.where(reached, np.cumsum(reached) - 1, -1),
+        contributions=over_parts("contributions"),
+        outputs=over_parts("outputs"),
+        first_alarm=first_alarm(p_rows, account, len(facts), alpha),
+        drift=_drift(baseline, [part.looks for part in parts]),
         p_by_checkpoint=p_rows,
     )
 
@@ -176,31 +268,43 @@ def _own_kind(baseline: Baseline, rows: Trajectories, account: Ints, facts: Fact
     return values, np.minimum(ranks, 1.0)
 
 
-def _drift(
+def _looks(
     baseline: Baseline, rows: Trajectories, values: Floats, account: Ints, facts: Facts
-) -> dict[str, float]:
-    """Compare the first looks at verified accounts, one an owner, with those at the references of their kind."""
-    p_values = {}
+) -> dict[str, _Looks]:
+    """First looks at verified accounts, by kind; kinds of which there is none are left out."""
+    looks = {}
     for name in dict.fromkeys(baseline.kind_of.values()):
         strata = [s for s, kind in baseline.kind_of.items() if kind == name and s != UNVERIFIED]
-        kind = baseline.kinds[name]
         wanted = np.isin(facts.stratum.astype(str), strata) & facts.verified
         keep = wanted[account]
         if not strata or not keep.any():
             continue
-        early = first_looks(values[keep] + kind.typical, account[keep], rows.checkpoint[keep], len(facts))
+        typical = baseline.kinds[name].typical
+        early = first_looks(values[keep] + typical, account[keep], rows.checkpoint[keep], len(facts))
         present = np.flatnonzero(~np.isnan(early))
-        _, one = np.unique(facts.owner[present], return_index=True)
-        p_values[name] = bulk_drift_p(early[present[one]], kind.panel.early)
+        looks[name] = _Looks(facts.owner[present], early[present])
+    return looks
+
+
+def _drift(baseline: Baseline, looks: Sequence[Mapping[str, _Looks]]) -> dict[str, float]:
+    """Compare the first looks at verified accounts, one an owner, with those at the references of their kind."""
+    p_values = {}
+    for name in dict.fromkeys(baseline.kind_of.values()):
+        mine = [one[name] for one in looks if name in one]
+        if mine:
+            _, one_each = np.unique(np.concatenate([one.owner for one in mine]), return_index=True)
+            early = np.concatenate([one.early for one in mine])[one_each]
+            p_values[name] = bulk_drift_p(early, baseline.kinds[name].panel.early)
     return p_values
 
 
 def _contributions(
     baseline: Baseline, rows: Trajectories, best: Ints, kind: npt.NDArray[np.object_]
 ) -> tuple[Floats, Floats]:
+    """Shares of the fused score and raw outputs at some rows, each by its deciding kind."""
     width = len(baseline.suite.outputs)
     shares, outputs = np.zeros((len(best), width)), np.full((len(best), width), np.nan)
-    for name in {str(k) for k in kind if k}:
+    for name in set(kind.tolist()):
         mine = np.flatnonzero(kind == name)
         part = rows.take(best[mine])
         shares[mine] = contributions(baseline.kinds[name].scale.rarity(part), baseline.suite.weight_vector)

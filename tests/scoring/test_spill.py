@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 
 from kdguard.exchanges.schema import from_rows
@@ -11,7 +14,9 @@ from kdguard.features.embedding import Embedding
 from kdguard.features.familiarity import Familiarity
 from kdguard.features.signals import Encoder
 from kdguard.features.text import Words
-from kdguard.scoring.spill import Spill, read_in_order
+from kdguard.readers import Rejects, read
+from kdguard.scoring.pipeline import encode_into
+from kdguard.scoring.spill import Slice, Spill, read_in_order, slices
 
 
 class Ordinary:
@@ -32,13 +37,18 @@ def exchange(account: str | None, request: str, time: int, prompt: str = "hello"
     return {"request_id": request, "choice": 0, "time": time, "account_id": account, "prompt": prompt}
 
 
+def in_order(spill: Spill) -> pa.Table:
+    spans = slices(spill.folder)
+    return pa.Table.from_batches([batch for span in spans for batch in read_in_order(spill.folder, span)])
+
+
 def test_rows_come_back_by_account_and_time_once_each() -> None:
     rows = [exchange(f"a{i % 3}", f"r{i}", 1000 - i) for i in range(30)]
     with Spill() as spill:
         spill.write(signals(rows[10:]))
         spill.write(signals(rows[:20]))
         spill.seal()
-        table = pa.Table.from_batches(list(read_in_order(spill.folder)))
+        table = in_order(spill)
     assert sorted(map(str, table["request_id"].to_pylist())) == sorted(f"r{i}" for i in range(30))
     pairs = list(zip(table["subject"].to_pylist(), table["time_us"].to_pylist(), strict=True))
     assert pairs == sorted(pairs)
@@ -49,28 +59,29 @@ def test_the_earliest_of_duplicates_is_kept_within_an_account_only() -> None:
     with Spill() as spill:
         spill.write(signals(rows))
         spill.seal()
-        table = pa.Table.from_batches(list(read_in_order(spill.folder)))
+        table = in_order(spill)
     assert sorted(zip(table["account_id"].to_pylist(), table["time_us"].to_pylist(), strict=True)) == [
         ("a", 3),
         ("b", 9),
     ]
 
 
-def test_partitions_share_accounts_out() -> None:
+def test_slices_share_accounts_out() -> None:
     rows = [exchange(f"a{i % 7}", f"r{i}", i) for i in range(70)]
     with Spill() as spill:
         spill.write(signals(rows))
         spill.seal()
+        (whole,) = slices(spill.folder)
+        spans = slices(spill.folder, fewest=3)
         parts = [
-            {
-                name
-                for batch in read_in_order(spill.folder, partition=at, partitions=3)
-                for name in batch["account_id"].to_pylist()
-            }
-            for at in range(3)
+            {name for batch in read_in_order(spill.folder, span) for name in batch["account_id"].to_pylist()}
+            for span in spans
         ]
+    assert whole == Slice(0, 2**64 - 1, 70)
     assert set().union(*parts) == {f"a{i}" for i in range(7)}
     assert sum(len(part) for part in parts) == 7
+    assert sum(span.rows for span in spans) == 70
+    assert all(after.first > before.last for before, after in pairwise(spans))
 
 
 def test_rows_without_an_account_are_dropped_and_no_prompt_reaches_the_disk() -> None:
@@ -85,4 +96,20 @@ def test_rows_without_an_account_are_dropped_and_no_prompt_reaches_the_disk() ->
 
 def test_an_empty_spill_reads_as_nothing() -> None:
     with Spill() as spill:
-        assert list(read_in_order(spill.folder)) == []
+        assert slices(spill.folder) == []
+
+
+def test_workers_change_neither_signals_nor_the_list_of_rejects(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    told = [exchange(f"a{i % 5}", f"r{i}", i) | {"time": 1768473900 + i} for i in range(40)]
+    told[7] |= {"time": "soon"}
+    told[21] |= {"choice": -1}
+    log.write_bytes(b"\n".join([*map(orjson.dumps, told[:30]), b"{", *map(orjson.dumps, told[30:])]))
+    found = []
+    for workers in (1, 2, 3):
+        listing = tmp_path / f"rejects-{workers}.jsonl"
+        with Spill() as spill, Rejects(listing) as rejects:
+            encode_into(spill, read([log], rejects=rejects, batch_rows=8), ENCODER, workers)
+            found.append((in_order(spill), listing.read_bytes()))
+    assert [orjson.loads(line)["line"] for line in found[0][1].splitlines()] == [8, 22, 31]
+    assert found[0] == found[1] == found[2]
