@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+_MINUTE_S = 60.0
+
 
 class Allowance(NamedTuple):
     """What an account may do now.
@@ -42,14 +44,25 @@ class RateLimit:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}  # requests left, when that was counted
+        self._next_sweep = clock() + _MINUTE_S
 
     def take(self, account_id: str, per_minute: float) -> Allowance:
         """Count one request of an account, if it is allowed."""
         now = self._clock()
         most = max(per_minute, 1.0)
         left, counted = self._buckets.get(account_id, (most, now))
-        left = min(most, left + (now - counted) * per_minute / 60.0)
+        left = min(most, left + (now - counted) * per_minute / _MINUTE_S)
         allowed = left >= 1.0
         left -= allowed
         self._buckets[account_id] = left, now
-        return Allowance(allowed, per_minute, int(left), 0.0 if allowed else (1.0 - left) * 60.0 / per_minute)
+        if now >= self._next_sweep:
+            self._sweep(now)
+        return Allowance(
+            allowed, per_minute, int(left), 0.0 if allowed else (1.0 - left) * _MINUTE_S / per_minute
+        )
+
+    def _sweep(self, now: float) -> None:
+        """Forget buckets that are full again, which changes nothing: those of names that were quiet for a minute."""
+        recent = ((name, kept) for name, kept in self._buckets.items() if now - kept[1] < _MINUTE_S)
+        self._buckets = dict(recent)
+        self._next_sweep = now + _MINUTE_S

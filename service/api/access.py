@@ -13,13 +13,11 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 
-from kdguard.service.api.problems import Problem
+from kdguard.service.api.problems import Problem, retry
 from kdguard.service.api.state import Service, service_of
 from kdguard.service.api.tokens import RefusedToken, Tokens
+from kdguard.service.rate_limit import RateLimit
 from kdguard.service.store.api_keys import ApiKey, find_key, now_us
 
 LOG = logging.getLogger("kdguard.service")
@@ -56,9 +54,7 @@ class Doorkeeper:
     tokens: Tokens | None = None
     _known: dict[bytes, tuple[float, ApiKey | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _limiter: SlidingWindowCounterRateLimiter = field(
-        default_factory=lambda: SlidingWindowCounterRateLimiter(MemoryStorage())
-    )
+    _rates: RateLimit = field(default_factory=RateLimit)
 
     def remembered(self, key: str) -> tuple[bool, ApiKey | None]:
         """Whether the key was asked for lately, and what was found."""
@@ -97,15 +93,11 @@ class Doorkeeper:
         Raises:
             Problem: 429, too many in this minute.
         """
-        limit = RateLimitItemPerMinute(key.requests_per_minute or otherwise)
-        if not self._limiter.hit(limit, key.id):
-            resets_s = self._limiter.get_window_stats(limit, key.id).reset_time - time.time()
-            raise Problem(
-                429,
-                "rate",
-                f"this key may make {limit.amount} requests a minute",
-                headers={"retry-after": str(max(1, round(resets_s)))},
-            )
+        with self._lock:
+            allowance = self._rates.take(key.id, key.requests_per_minute or otherwise)
+        if not allowance.allowed:
+            detail = f"this key may make {allowance.limit:g} requests a minute"
+            raise retry(429, "rate", detail, allowance.wait_s)
 
     def _remember(self, credential: str, found: ApiKey | None) -> None:
         with self._lock:
@@ -154,6 +146,10 @@ def _refused(request: Request, refused: RefusedToken) -> Problem:
     )
 
 
+async def _serving(request: Request) -> Service:
+    return service_of(request)  # a dependency that is no coroutine would be run in a thread
+
+
 def doorkeeper_of(request: Request) -> Doorkeeper:
     """The doorkeeper of the app."""
     found: Doorkeeper = request.app.state.doorkeeper
@@ -169,4 +165,4 @@ Ingester = Annotated[Caller, Depends(allowed("ingest"))]
 Decider = Annotated[Caller, Depends(allowed("decide"))]
 Auditor = Annotated[Caller, Depends(allowed("audit"))]
 Admin = Annotated[Caller, Depends(allowed("admin"))]
-Serving = Annotated[Service, Depends(service_of)]
+Serving = Annotated[Service, Depends(_serving)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,8 +15,6 @@ from kdguard.service.out.metrics import DECISIONS
 from kdguard.service.rate_limit import RateLimit
 from kdguard.service.store.api_keys import now_us
 from kdguard.service.store.secrets import salted
-
-_MOST_BUCKETS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +78,6 @@ class Gateway:
     dry_run: bool
     recorder: Recorder
     _rates: RateLimit = field(default_factory=RateLimit)
-    _taken: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def decide(self, tenant: str, question: Question) -> Decided:
@@ -118,9 +114,6 @@ class Gateway:
     def _over(self, tenant: str, account: str | None, rule: Rule) -> bool:
         """Whether the account is over the rate of a rule that throttles; counts the request."""
         with self._lock:
-            self._taken += 1
-            if self._taken > _MOST_BUCKETS:
-                self._rates, self._taken = RateLimit(time.monotonic), 0
             allowance = self._rates.take(f"{tenant}/{account}", float(rule.requests_per_minute or 1))
         return not allowance.allowed
 

@@ -1,13 +1,16 @@
 """Load on the scoring service from a second process, beside a bare FastAPI route in the same run.
 
-`python -m tests.bench.service_load [--seconds 5] [--connections 8] [--split]`: one JSON line a path, with wall figures
-and the CPU seconds of the server, which are what can be compared on a busy machine.
+`python -m tests.bench service-load [--seconds 5] [--connections 8] [--split] [--only NAME]`: one JSON line a path, with
+wall figures and the CPU seconds of the server, which are what can be compared on a busy machine. Each path is asked as
+fast as it answers; decisions also at `--rate` a second, arriving at random whether or not earlier ones were answered
+(an open loop), each timed from its arrival. `--minutes N` sends at a sustained rate instead: see `service_sustained`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import io
 import json
 import os
@@ -17,14 +20,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pyarrow as pa
+from google.protobuf.json_format import ParseDict
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from kdguard.exchanges.schema import EXCHANGES
+from tests.bench import service_sustained
 from tests.scoring_service import logs
 from tests.scoring_service.running import started
 
@@ -49,6 +55,7 @@ class Load:
         path, kind: Route and media type.
         bodies: Sent in turn.
         rows: Exchanges, spans or decisions in each.
+        rate: Requests a second that arrive; None = the next one after each answer.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Load:
     kind: str
     bodies: Sequence[bytes]
     rows: int
+    rate: float | None = None
 
 
 def main() -> None:
@@ -66,8 +74,21 @@ def main() -> None:
     parser.add_argument(
         "--split", action="store_true", help="leave scoring out: what taking in costs by itself"
     )
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="of the paths, as the result names them"
+    )
+    parser.add_argument("--rate", type=float, default=500.0, help="decisions a second of the open loop")
+    parser.add_argument(
+        "--minutes", type=float, help="send for so long at a sustained rate, and watch memory and lag"
+    )
+    parser.add_argument("--rows", type=int, default=2_000, help="exchanges a second of the sustained rate")
     given = parser.parse_args()
-    loads = [_decide(), _ndjson(), _arrow(), _spans()]
+    if given.minutes is not None:
+        service_sustained.run(given.minutes, given.rows)
+        return
+    loads = [_decide(), replace(_decide(), name="decide, open loop", rate=given.rate), _ndjson(), _arrow()]
+    loads += [_spans(), _binary_spans()]
+    loads = [load for load in loads if not given.only or load.name in given.only]
     with tempfile.TemporaryDirectory() as folder:
         limits = (("KDGUARD_SERVICE_REQUESTS_PER_MINUTE", "10000000"), ("KDGUARD_SERVICE_REFRESH_S", "10"))
         split = ("--split",) if given.split else ()
@@ -77,7 +98,7 @@ def main() -> None:
             port = int(service.url.rsplit(":", 1)[1])
             for load in loads:
                 told = _measured(service.process.pid, port, load, key or "", given)
-                same = Load("bare", "/bare", load.kind, load.bodies, load.rows)
+                same = replace(load, name="bare", path="/bare")
                 beside = _measured(bare.pid, bare_port, same, "", given)
                 told["cpu_ratio_to_bare_route"] = round(
                     told["cpu_ms_a_request"] / beside["cpu_ms_a_request"], 2
@@ -96,9 +117,12 @@ def _measured(pid: int, port: int, load: Load, key: str, given: argparse.Namespa
     head = f"POST {load.path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: {load.kind}\r\n"
     sent = [f"{head}content-length: {len(body)}\r\n\r\n".encode() + body for body in load.bodies]
     asyncio.run(_hammer(port, sent, given.connections, 1.0))  # warm
-    before, began = _cpu_s(pid), time.perf_counter()
-    took_s, refused = asyncio.run(_hammer(port, sent, given.connections, given.seconds))
-    wall_s, cpu_s = time.perf_counter() - began, _cpu_s(pid) - before
+    before, began = cpu_s_of(pid), time.perf_counter()
+    if load.rate is None:
+        took_s, refused = asyncio.run(_hammer(port, sent, given.connections, given.seconds))
+    else:
+        took_s, refused = asyncio.run(_arrive(port, sent, load.rate, given.seconds))
+    wall_s, cpu_s = time.perf_counter() - began, cpu_s_of(pid) - before
     done = len(took_s)
     return {
         "requests": done,
@@ -135,6 +159,38 @@ async def _hammer(
         await writer.wait_closed()
 
     await asyncio.gather(*(one(at) for at in range(connections)))
+    return took_s, refused
+
+
+async def _arrive(
+    port: int, sent: Sequence[bytes], rate: float, seconds: float, connections: int = 64
+) -> tuple[list[float], int]:
+    """Requests at the moments of a Poisson process; a late answer delays nobody but those it keeps waiting."""
+    moments = np.cumsum(np.random.default_rng(0).exponential(1 / rate, round(rate * seconds)))
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(connections)]
+    for one in opened:
+        free.put_nowait(one)
+    took_s: list[float] = []
+    refused = 0
+    began = time.perf_counter()
+
+    async def ask(at: int, due: float) -> None:
+        nonlocal refused
+        reader, writer = await free.get()
+        writer.write(sent[at % len(sent)])
+        head = await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0]))
+        took_s.append(time.perf_counter() - began - due)
+        refused += head[9:12] != b"200"
+        free.put_nowait((reader, writer))
+
+    async with asyncio.TaskGroup() as asking:
+        for at, due in enumerate(moments):
+            await asyncio.sleep(max(0.0, due - (time.perf_counter() - began)))
+            asking.create_task(ask(at, float(due)))
+    for _, writer in opened:
+        writer.close()
     return took_s, refused
 
 
@@ -217,6 +273,21 @@ def _spans() -> Load:
     return Load("otlp json", "/v1/traces", "application/json", bodies, 512)
 
 
+def _binary_spans() -> Load:
+    def binary(body: bytes) -> bytes:
+        document = json.loads(body)
+        for span in document["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+            span |= {
+                name: base64.b64encode(bytes.fromhex(span[name])).decode() for name in ("traceId", "spanId")
+            }
+        return bytes(ParseDict(document, ExportTraceServiceRequest()).SerializeToString())
+
+    load = _spans()
+    return replace(
+        load, name="otlp protobuf", kind="application/x-protobuf", bodies=list(map(binary, load.bodies))
+    )
+
+
 def _bare() -> tuple[subprocess.Popen[bytes], int]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -230,7 +301,7 @@ def _bare() -> tuple[subprocess.Popen[bytes], int]:
     return process, port
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s_of(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 

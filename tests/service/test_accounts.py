@@ -110,6 +110,16 @@ def test_buckets_refill_evenly() -> None:
     assert rate.take("slow", 0.1).headers()["retry-after"] == "600"
 
 
+def test_buckets_that_are_full_again_are_forgotten() -> None:
+    now = 0.0
+    rate = RateLimit(clock=lambda: now)
+    for name in range(1_000):
+        rate.take(str(name), 60)
+    for now in (59.0, 61.0, 125.0):
+        rate.take("busy", 60)
+    assert list(rate._buckets) == ["busy"]
+
+
 def test_unknown_keys_and_too_many_requests(tmp_path: Path) -> None:
     keys = tmp_path / "keys.json"
     add_account(keys, "acct-1")
