@@ -29,7 +29,7 @@ _CHUNK_BYTES = 1 << 20
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
-_NO_LOGS = frozenset({".csv", ".md", ".toml", ".html", ".yaml", ".yml"})
+_NO_LOGS = frozenset({".csv", ".tsv", ".md", ".toml", ".html", ".yaml", ".yml"})
 
 
 class Block(NamedTuple):

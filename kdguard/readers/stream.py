@@ -119,8 +119,8 @@ def _read(sources: list[Source], given: Reader | None, pending: Pending) -> Iter
     with ExitStack() as stack:
         stack.callback(pending.rejects.flush)
         for source in sources:
-            reader, documents = _opened(source, given, pending.rejects)
-            pending.rejects.of(source.name).format = reader.name
+            reader, documents, layout = _opened(source, given, pending.rejects)
+            pending.rejects.of(source.name).format = f"{reader.name} ({layout})" if layout else reader.name
             if reader.name != before:
                 yield from pending.flush(before)
                 before = reader.name
@@ -146,14 +146,14 @@ def _read(sources: list[Source], given: Reader | None, pending: Pending) -> Iter
 
 def _opened(
     source: Source, given: Reader | None, rejects: Rejects
-) -> tuple[Reader, Iterator[Document] | None]:
-    """The reader of a file and its documents; no documents for exchanges that are read by columns."""
+) -> tuple[Reader, Iterator[Document] | None, str]:
+    """The reader of a file, its documents and layout; no documents for exchanges that are read by columns."""
     if not columnar.is_columnar(source.magic()):
         if given is columnar.PARQUET:
             raise LogError(f"{source.name}: the file is neither Parquet nor Arrow IPC")
         return sniffed(source, rejects, given)
     reader = given or columnar.sniff(source, FORMATS)
-    return reader, None if reader is columnar.PARQUET else columnar.documents(source)
+    return reader, None if reader is columnar.PARQUET else columnar.documents(source), ""
 
 
 def _columns(source: Source, pending: Pending) -> Iterator[pa.RecordBatch]:

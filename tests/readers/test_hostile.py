@@ -57,7 +57,8 @@ def test_rejects_are_listed_in_the_order_of_the_files_and_their_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "MAX_LINE_BYTES", 1 << 20)
-    lines = [good(1), good(2, input_tokens=-1), b"{", good(3), good(4, time="soon"), b'{"prompt": "', good(5)]
+    lines: list[dict[str, Any] | bytes] = [good(1), good(2, input_tokens=-1), b"{"]
+    lines += [good(3), good(4, time="soon"), b'{"prompt": "', good(5)]
     lines += [good(6, prompt="x" * (3 << 20)), good(7, input_tokens=-2), b"not JSON", good(8)]
     paths = [write(tmp_path / name, *lines) for name in ("b.jsonl", "a.jsonl")]
     paths.append(tmp_path / "cut.jsonl.gz")

@@ -21,6 +21,7 @@ from kdguard.errors import LogError
 from kdguard.exchanges.schema import EXCHANGES
 from kdguard.readers.columns import finish, sound
 from kdguard.readers.documents import Document
+from kdguard.readers.formats.flat import is_accounts
 from kdguard.readers.reader import JsonReader, Reader, Record, Row
 from kdguard.readers.sources import Source
 
@@ -95,9 +96,15 @@ def sniff(source: Source, formats: Mapping[str, Reader]) -> Reader:
     for reader in formats.values():
         if reader.name not in ("jsonl", "glasswally") and reader.matches(record):
             return reader
+    if is_accounts(names):
+        raise LogError(f"{source.name}: the file is an accounts table and no log; give it with --accounts")
     if len(_KNOWN & set(names)) >= 2:
         return PARQUET
-    raise LogError(f"{source.name}: its columns are those of no known format; describe it in a mapping file")
+    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+    raise LogError(
+        f"{source.name}: its columns ({shown}) are those of no known format; describe it in a file with "
+        "--format mapping:FILE.toml"
+    )
 
 
 def documents(source: Source) -> Iterator[Document]:

@@ -8,9 +8,9 @@ Account: ``account_id``; there is no fallback. Session: ``session_id``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from kdguard.exchanges.schema import EXCHANGES
+from kdguard.exchanges.schema import ACCOUNTS, EXCHANGES
 from kdguard.readers.dialects.content import conversation, last_user_turn, system_text
 from kdguard.readers.reader import JsonReader, Record, Row
 
@@ -18,10 +18,21 @@ _KNOWN = frozenset(EXCHANGES.names)
 _TELLING = frozenset({"prompt", "account_id", "response", "messages", "input_tokens"})
 
 
+_OF_ACCOUNTS = frozenset(ACCOUNTS.names) - _KNOWN
+_OF_CALLS = _KNOWN - set(ACCOUNTS.names)
+
+
+def is_accounts(names: Collection[str]) -> bool:
+    """Whether columns are those of an accounts table: none of them is of a call."""
+    told = frozenset(names)
+    return "account_id" in told and not _OF_ACCOUNTS.isdisjoint(told) and _OF_CALLS.isdisjoint(told)
+
+
 def _match(record: Record) -> bool:
     fields = set(record)
     nested = isinstance(record.get("response"), dict)
-    return not nested and len(fields & _KNOWN) >= 2 and bool(fields & _TELLING)
+    known = len(fields & _KNOWN) >= 2 and bool(fields & _TELLING)
+    return known and not nested and not is_accounts(fields)
 
 
 def _exchanges(record: Record) -> Iterable[Row]:

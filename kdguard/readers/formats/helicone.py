@@ -40,8 +40,7 @@ def _records(document: Record) -> Iterable[Record]:
 def _exchanges(record: Record) -> Iterator[Row]:
     nested = ("request_properties", "properties")
     row = pick(record | {name: unwrapped(record.get(name)) for name in nested}, _PATHS)
-    status = row.get("status")
-    if isinstance(status, int) and status < 0:  # Helicone's own marks: cancelled, pending, threat
+    if str(row.get("status", "")).startswith("-"):  # Helicone's own marks: cancelled, pending, threat
         del row["status"]
     return exchanges(record.get("request_body"), record.get("response_body"), row)
 

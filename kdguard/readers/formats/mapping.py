@@ -1,4 +1,4 @@
-"""A small TOML file that describes any other JSON log.
+"""A small TOML file that describes any other log: JSON, Parquet, or CSV and TSV with a header row.
 
 ::
 
@@ -56,6 +56,8 @@ def load_mapping(path: Path) -> JsonReader:
     if not paths and "request" not in body:
         raise LogError(f"{path}: a mapping must have [columns] or 'request'")
 
+    told_of = [*body.values(), *(one for listed in paths.values() for one in listed)]
+
     def to_rows(record: Record) -> Iterator[Row]:
         row = constants | pick(record, paths)
         asked, answered = (at(record, body[key]) if key in body else None for key in ("request", "response"))
@@ -68,7 +70,7 @@ def load_mapping(path: Path) -> JsonReader:
     return JsonReader(
         name=str(told.get("name", path.stem)),
         about=f"as described in {path.name}",
-        match=lambda record: True,
+        match=lambda record: any(at(record, one) is not None for one in told_of),
         exchanges=to_rows,
         explode=to_records,
     )
