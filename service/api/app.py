@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 import kdguard
+from kdguard.errors import ServiceError
+from kdguard.readers import FORMATS
 from kdguard.scoring.findings import Policy as Levels
 from kdguard.service.api import (
     administration,
+    baselines,
     decisions,
     exchanges,
     health,
@@ -26,19 +30,21 @@ from kdguard.service.api import (
 from kdguard.service.api.access import Doorkeeper
 from kdguard.service.api.guard import Guard
 from kdguard.service.api.key_set import KeySet
-from kdguard.service.api.settings import Settings
+from kdguard.service.api.settings import Kafka, Settings
 from kdguard.service.api.state import Service
 from kdguard.service.api.tokens import Tokens
 from kdguard.service.gateway.deciding import Gateway
 from kdguard.service.gateway.facts import Facts
 from kdguard.service.gateway.policy import Policy, read_policy
 from kdguard.service.gateway.recording import Recorder
-from kdguard.service.live import lineage_jobs
+from kdguard.service.ingest.kafka import OTLP, Feeder, check_installed, connected
+from kdguard.service.live import learning, lineage_jobs
 from kdguard.service.live.baselines import shipped_baseline
 from kdguard.service.live.worker import Worker
 from kdguard.service.marks import jobs as mark_jobs
 from kdguard.service.marks.vault import Vault
 from kdguard.service.pages.routes import router as pages
+from kdguard.service.store.api_keys import make_tenant
 from kdguard.service.store.database import Database
 from kdguard.service.store.secrets import open_secrets
 
@@ -67,6 +73,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         health.router,
         exchanges.router,
         uploads.router,
+        baselines.router,
         decisions.router,
         administration.router,
         marks.router,
@@ -102,11 +109,29 @@ def open_service(settings: Settings) -> Service:
         hold_s=settings.hold_s,
         private_webhooks=settings.private_webhooks,
         errands={
+            learning.KIND: learning.Learning(database, secrets, settings.data).run,
             lineage_jobs.KIND: lineage_jobs.LineageAudits(database, secrets).run,
             mark_jobs.KIND: mark_jobs.Checker(database, secrets, settings.data, vault).run,
         },
     )
-    return Service(settings, database, secrets, gateway, vault, worker if settings.scores else None)
+    service = Service(settings, database, secrets, gateway, vault, worker if settings.scores else None)
+    service.feeders = [_feeder(service, source) for source in settings.kafka]
+    return service
+
+
+def _feeder(service: Service, source: Kafka) -> Feeder:
+    check_installed()
+    if source.format not in (*FORMATS, OTLP):
+        raise ServiceError(f"messages of Kafka must be of a known format, got {source.format!r:.80}")
+    with service.database.write() as connection:
+        make_tenant(connection, source.tenant)
+    options = {name: value.get_secret_value() for name, value in source.options.items()}
+    return Feeder(
+        name=",".join(source.topics),
+        connect=partial(connected, source.servers, source.topics, source.group, options),
+        format=source.format,
+        keep=partial(service.keep, source.tenant),
+    )
 
 
 def _tokens(service: Service) -> Tokens | None:

@@ -50,6 +50,8 @@ def readyz(service: Serving, response: Response) -> Health:
     checks["disk"] = "ok" if free >= least else f"{free} bytes are free, at least {least} must be"
     failed = service.worker.failed if service.worker is not None else None
     checks["scoring"] = "ok" if failed is None else f"the latest step failed: {failed}"
+    for feeder in service.feeders:
+        checks[f"kafka {feeder.name}"] = "ok" if feeder.failed is None else f"failed: {feeder.failed}"
     return _told(checks, response)
 
 

@@ -72,6 +72,28 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class Kafka(BaseModel):
+    """Topics whose messages are exchanges of one tenant.
+
+    Attributes:
+        servers: Brokers, `host:port`, separated by commas.
+        topics: To subscribe to.
+        group: Consumer group.
+        format: Of the messages: a name in `kdguard.readers.FORMATS`, one JSON document a message, or `otlp_proto`.
+        tenant: Whose exchanges; made if absent.
+        options: Further properties of librdkafka, such as `security.protocol` and `sasl.password`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    servers: Annotated[str, Field(min_length=1)]
+    topics: Annotated[tuple[str, ...], Field(min_length=1)]
+    group: Annotated[str, Field(min_length=1)] = "kdguard"
+    format: str = "jsonl"
+    tenant: str = "default"
+    options: dict[str, SecretStr] = {}
+
+
 class Settings(BaseSettings):
     """Settings of the scoring service.
 
@@ -100,6 +122,7 @@ class Settings(BaseSettings):
         private_webhooks: Whether webhooks may go to private addresses.
         vault: Folder with the keys and ledger of each tenant's marks: `VAULT/TENANT/keys` and `VAULT/TENANT/ledger`.
         oidc: Issuer of bearer tokens, as JSON, or by `KDGUARD_SERVICE_OIDC__ISSUER` and so on; None = API keys only.
+        kafka: Topics to read exchanges from, as a JSON list; needs `kdguard[kafka]`.
         docs: Whether the interactive description is served; its page loads scripts from elsewhere.
     """
 
@@ -133,6 +156,7 @@ class Settings(BaseSettings):
     private_webhooks: bool = False
     vault: Path | None = None
     oidc: Oidc | None = None
+    kafka: tuple[Kafka, ...] = ()
     docs: bool = False
 
     @model_validator(mode="after")

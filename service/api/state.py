@@ -5,20 +5,25 @@ from __future__ import annotations
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 from fastapi import Request
 from sqlalchemy import select
 
 from kdguard.service.api.settings import Settings
 from kdguard.service.gateway.deciding import Gateway
-from kdguard.service.ingest.journal import Journal, path_of, sealed
+from kdguard.service.ingest.journal import Journal, JournalFull, path_of, sealed
+from kdguard.service.ingest.kafka import Feeder
+from kdguard.service.ingest.sealing import seal
 from kdguard.service.live.scoring import Folders
 from kdguard.service.live.worker import Worker
 from kdguard.service.marks.vault import Vault
 from kdguard.service.out.metrics import BACKLOG_BYTES
 from kdguard.service.store.account_keys import AccountKeys
+from kdguard.service.store.api_keys import now_us
 from kdguard.service.store.database import Database
 from kdguard.service.store.secrets import Secrets
 from kdguard.service.store.tables import TENANTS
@@ -50,6 +55,7 @@ class Service:
         gateway: Inline decisions.
         vault: Keys of marks.
         worker: Who scores; None where another process does.
+        feeders: What takes exchanges in from Kafka.
         started: Set once requests can be served.
     """
 
@@ -59,6 +65,7 @@ class Service:
     gateway: Gateway
     vault: Vault
     worker: Worker | None = None
+    feeders: list[Feeder] = field(default_factory=list)
     started: bool = False
     _inboxes: dict[str, Inbox] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -89,6 +96,17 @@ class Service:
         """Free disk under the data folder."""
         return shutil.disk_usage(self.settings.data).free
 
+    def keep(self, tenant: str, batches: Sequence[pa.RecordBatch]) -> None:
+        """Make exchanges durable.
+
+        Raises:
+            JournalFull: The disk or the backlog is full; nothing was written.
+        """
+        if self.free_bytes() < self.settings.least_free_bytes:
+            raise JournalFull("the disk is nearly full; nothing was taken in")
+        inbox = self.inbox(tenant)
+        inbox.journal.append(seal(batches, inbox.keys, tenant, received_us=now_us()))
+
     def start(self) -> None:
         """Open what was left behind, and begin the work in the background."""
         for tenant in self.tenants():
@@ -97,6 +115,8 @@ class Service:
         self._sealer.start()
         if self.worker is not None:
             self.worker.start()
+        for feeder in self.feeders:
+            feeder.start()
         self.started = True
 
     def stop(self) -> None:
@@ -104,6 +124,8 @@ class Service:
         self._ending.set()
         if self._sealer is not None:
             self._sealer.join()
+        for feeder in self.feeders:
+            feeder.stop()
         for inbox in self._inboxes.values():
             inbox.journal.close()
         if self.worker is not None:

@@ -1,9 +1,10 @@
-"""In: accounts table, baselines, lineage audits; out: jobs. And the deletion of an account."""
+"""In: accounts table, lineage audits; out: jobs. And the deletion of an account."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
@@ -11,9 +12,8 @@ import pandas as pd
 import pyarrow as pa
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from kdguard.readers.rejects import Unfit
 from kdguard.scoring.facts import accounts_table
@@ -23,14 +23,14 @@ from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
 from kdguard.service.api.subjects import AccountId
 from kdguard.service.ingest.bodies import body_of
-from kdguard.service.live.baselines import activate, open_baseline, owner_hash, owners_in, store_baseline
+from kdguard.service.live.baselines import mark_baselines
 from kdguard.service.live.errands import folder_of
 from kdguard.service.live.lineage_jobs import KIND
 from kdguard.service.marks.cases import input_of, lines_of
 from kdguard.service.marks.forgetting import forget_in_marks
 from kdguard.service.store import jobs, trail, verdicts
 from kdguard.service.store.accounts import account_facts, forget_account, put_accounts
-from kdguard.service.store.tables import BASELINES, JOBS
+from kdguard.service.store.tables import JOBS
 
 router = APIRouter(tags=["uploads"], responses=RESPONSES)
 
@@ -44,16 +44,6 @@ class Stored(BaseModel):
     """How many rows were stored."""
 
     accounts: int
-
-
-class BaselineTold(BaseModel):
-    """A baseline of the tenant."""
-
-    digest: str
-    at_us: int
-    active: bool
-    owners: int
-    marked: str | None = Field(description="Why it should be learnt anew.")
 
 
 class Job(BaseModel):
@@ -154,58 +144,19 @@ def delete_account(account_id: AccountId, caller: Admin, service: Serving) -> Qu
         verdicts.forget_subject(connection, caller.tenant, account_id)
         forget_in_marks(connection, caller.tenant, account_id)
         job = jobs.add(connection, caller.tenant, jobs.FORGET, {"account": account_id})
-        marked = _mark_baselines(service, connection, caller.tenant, account_id, facts)
+        folder = service.inbox(caller.tenant).folders.baselines
+        marked = mark_baselines(connection, caller.tenant, folder, account_id, facts)
         details = {"key_destroyed": destroyed, "baselines_marked": marked}
         trail.record(
             connection,
             caller.tenant,
             actor=caller.actor,
-            action="account.forget",
+            action=trail.FORGET,
             account=account_id,
             details=details,
         )
     service.gateway.facts.forget(caller.tenant, account_id)
     return Queued(job=job)
-
-
-@router.post(
-    "/v1/baselines",
-    status_code=201,
-    openapi_extra={"requestBody": {"content": {OCTETS: _BODY}, "required": True}},
-)
-async def post_baseline(request: Request, caller: Admin, service: Serving) -> BaselineTold:
-    """Upload a baseline made by `kdguard baseline`, and rank by it from now on.
-
-    Signals depend on what a baseline learnt, so scores begin anew with the bodies that the journal still holds.
-    """
-    body = await body_whole(request, service)
-
-    def store() -> BaselineTold:
-        digest, baseline = store_baseline(service.inbox(caller.tenant).folders.baselines, body)
-        with service.database.write() as connection:
-            activate(connection, caller.tenant, digest, baseline.owners)
-            details = {"digest": digest}
-            trail.record(
-                connection, caller.tenant, actor=caller.actor, action="baseline.put", details=details
-            )
-            return _baselines(connection, caller.tenant, digest)[0]
-
-    return await run_in_threadpool(store)
-
-
-@router.get("/v1/baselines")
-def list_baselines(caller: Reader, service: Serving) -> list[BaselineTold]:
-    """The tenant's baselines; without any, the shipped one serves, which never flags."""
-    with service.database.read() as connection:
-        return _baselines(connection, caller.tenant)
-
-
-@router.get("/v1/baselines/exclusions", response_class=PlainTextResponse)
-def list_exclusions(caller: Reader, service: Serving) -> PlainTextResponse:
-    """Accounts that a person confirmed as thieves, one a line: the file for `kdguard baseline --exclude`."""
-    with service.database.read() as connection:
-        confirmed = verdicts.disposed(connection, caller.tenant, "confirmed")
-    return PlainTextResponse("".join(f"{account}\n" for account in confirmed))
 
 
 @router.post("/v1/lineage", status_code=202)
@@ -233,6 +184,7 @@ def queued(
     action: str,
     given: Mapping[str, Any],
     files: Mapping[str, bytes],
+    prepare: Callable[[Path], None] | None = None,
 ) -> Queued:
     """Add a job whose uploads are written first.
 
@@ -243,6 +195,7 @@ def queued(
         action: As the audit trail names it.
         given: With what.
         files: Uploads by name; they go when the job ends.
+        prepare: Puts what else the job needs into its folder.
     """
     with service.database.write() as connection:
         job = jobs.add(connection, caller.tenant, jobs.HELD, given)
@@ -251,6 +204,8 @@ def queued(
     folder.mkdir(parents=True, mode=0o700)
     for name, content in files.items():
         (folder / name).write_bytes(content)
+    if prepare is not None:
+        prepare(folder)
     with service.database.write() as connection:
         connection.execute(update(JOBS).where(JOBS.c.id == job).values(kind=kind))
     return Queued(job=job)
@@ -300,25 +255,3 @@ def _accounts(kind: str, body: bytes) -> pa.Table:
     if any("\0" in str(name) for name in table["account_id"].to_pylist()):
         raise Unfit("an account id must hold no NUL")
     return table
-
-
-def _baselines(connection: Any, tenant: str, digest: str | None = None) -> list[BaselineTold]:
-    query = select(BASELINES).where(BASELINES.c.tenant == tenant).order_by(BASELINES.c.at_us.desc())
-    if digest is not None:
-        query = query.where(BASELINES.c.digest == digest)
-    return [BaselineTold.model_validate(row, from_attributes=True) for row in connection.execute(query)]
-
-
-def _mark_baselines(
-    service: Service, connection: Any, tenant: str, account: str, facts: dict[str, Any]
-) -> int:
-    """Mark the tenant's baselines that rank among the account's owner; returns how many."""
-    owner = owner_hash(facts.get("org_id") or facts.get("payment_hash") or account)
-    folder, marked = service.inbox(tenant).folders.baselines, 0
-    for told in _baselines(connection, tenant):
-        if owner in owners_in(open_baseline(folder, told.digest)):
-            why = "an account that it ranks among was deleted; learn it anew"
-            mine = (BASELINES.c.tenant == tenant) & (BASELINES.c.digest == told.digest)
-            connection.execute(update(BASELINES).where(mine).values(marked=why))
-            marked += 1
-    return marked

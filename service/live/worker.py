@@ -74,10 +74,10 @@ class Worker:
     _tenants: dict[str, _Tenant] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Work in threads of its own until `stop`: one scores, one sends webhooks and does the other jobs."""
+        """Work in threads of its own until `stop`: one scores, one sends webhooks, one does the other jobs."""
         self._threads = [
             threading.Thread(target=work, name=work.__name__, daemon=True)
-            for work in (self.score, self.run_errands)
+            for work in (self.score, self.send_news, self.run_errands)
         ]
         for thread in self._threads:
             thread.start()
@@ -99,24 +99,28 @@ class Worker:
             for tenant in self._tenants.values():
                 tenant.scoring.close()
 
-    def run_errands(self) -> None:
-        """Send webhooks, do jobs and prune, until `stop`: slow receivers and long audits must not delay scores."""
+    def send_news(self) -> None:
+        """Send webhooks until `stop`: slow receivers must not delay scores, nor long audits webhooks."""
         sender = Sender(self.database, self.secrets, allow_private=self.private_webhooks)
-        next_prune = 0.0
         try:
             while not self._ending.wait(_IDLE_S):
-                failures: list[str] = []
-                self._attempt(sender.send_due, failures)
-                for kind, work in self.errands.items():
-                    job = self._attempt(partial(jobs.lease, self.database, kind), failures)
-                    if job is not None:
-                        self._attempt(partial(carry_out, self.database, self.data, job, work), failures)
-                if self.clock() >= next_prune:
-                    self._attempt(partial(prune, self.database), failures)
-                    self._attempt(partial(drop_left_over, self.data), failures)
-                    next_prune = self.clock() + _PRUNE_S
+                self._attempt(sender.send_due, [])
         finally:
             sender.close()
+
+    def run_errands(self) -> None:
+        """Do jobs, and prune, until `stop`."""
+        next_prune = 0.0
+        while not self._ending.wait(_IDLE_S):
+            failures: list[str] = []
+            for kind, work in self.errands.items():
+                job = self._attempt(partial(jobs.lease, self.database, kind), failures)
+                if job is not None:
+                    self._attempt(partial(carry_out, self.database, self.data, job, work), failures)
+            if self.clock() >= next_prune:
+                self._attempt(partial(prune, self.database), failures)
+                self._attempt(partial(drop_left_over, self.data), failures)
+                next_prune = self.clock() + _PRUNE_S
 
     def step(self) -> bool:
         """Do what is due; whether there was anything to take in. What fails for one tenant does not stop the others."""

@@ -32,4 +32,5 @@ LOOK_SECONDS = Histogram(
     registry=REGISTRY,
 )
 SUBJECTS = Gauge("kdguard_accounts", "Accounts by decision", ["decision"], registry=REGISTRY)
+KAFKA_FAILURES = Counter("kdguard_kafka_failures_total", "Steps that failed", ["kind"], registry=REGISTRY)
 SCORING_FAILURES = Counter("kdguard_scoring_failures_total", "Looks that failed", registry=REGISTRY)

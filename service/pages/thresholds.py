@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
-from kdguard.service.api import administration, uploads
+from kdguard.service.api import administration, baselines
 from kdguard.service.api.access import Serving
 from kdguard.service.api.state import Service
 from kdguard.service.pages import figures, queries
@@ -59,7 +59,7 @@ def get_settings(
         settings=[
             (name, _words(getattr(service.settings, name)), described.get(name, "")) for name in _SHOWN
         ],
-        baselines=uploads.list_baselines(visitor.caller, service),
+        baselines=baselines.list_baselines(visitor.caller, service),
         keys=administration.list_keys(visitor.caller, service) if "admin" in visitor.caller.scopes else None,
         now_us=now_us(),
     )
@@ -69,7 +69,7 @@ def get_settings(
 def get_exclusions(visitor: Looking, service: Serving) -> Response:
     """Confirmed accounts, one a line, for `kdguard baseline --exclude`; that it was read stands in the trail."""
     _record(visitor, service)
-    response = uploads.list_exclusions(visitor.caller, service)
+    response = baselines.list_exclusions(visitor.caller, service)
     response.headers["content-disposition"] = 'attachment; filename="exclusions.txt"'
     return response
 

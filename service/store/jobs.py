@@ -124,6 +124,11 @@ def given_of(connection: Connection, tenant: str, job: str) -> dict[str, Any] | 
     return None if given is None else orjson.loads(given)
 
 
+def created_us(connection: Connection, job: str) -> int:
+    """When a job was asked for."""
+    return int(connection.execute(select(JOBS.c.created_us).where(JOBS.c.id == job)).scalar_one())
+
+
 def _told(row: Any) -> dict[str, Any]:
     told = {
         name: row[name] for name in ("id", "kind", "state", "progress", "attempts", "created_us", "ended_us")

@@ -22,6 +22,8 @@ from kdguard.service.store.tables import TENANTS, TRAIL, TRAIL_HEADS
 
 _FIRST = bytes(32)
 _AT_ONCE = 1_000
+FORGET = "account.forget"
+"""Action by which an account was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,12 @@ def name_of(connection: Connection, tenant: str, account: str) -> str:
 def salt_of(connection: Connection, tenant: str) -> bytes:
     """The salt of a tenant's names."""
     return bytes(connection.execute(select(TENANTS.c.salt).where(TENANTS.c.id == tenant)).scalar_one())
+
+
+def forgotten_since(connection: Connection, tenant: str, at_us: int) -> frozenset[str]:
+    """Salted names of the accounts that were deleted since."""
+    mine = (TRAIL.c.tenant == tenant) & (TRAIL.c.action == FORGET) & (TRAIL.c.at_us >= at_us)
+    return frozenset(str(row.subject) for row in connection.execute(select(TRAIL.c.subject).where(mine)))
 
 
 def entries(connection: Connection, tenant: str, *, before: int | None, limit: int) -> list[dict[str, Any]]:

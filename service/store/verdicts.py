@@ -188,6 +188,18 @@ def disposed(connection: Connection, tenant: str, disposition: str) -> list[str]
     return [str(row.subject) for row in connection.execute(query)]
 
 
+def excluded(connection: Connection, tenant: str) -> list[str]:
+    """Whom no baseline should learn from: accounts confirmed as thieves, and members of clusters so confirmed."""
+    mine = (VERDICTS.c.tenant == tenant) & (VERDICTS.c.disposition == "confirmed")
+    clusters = select(VERDICTS.c.body).where(mine & (VERDICTS.c.kind == "cluster"))
+    members = {
+        str(member)
+        for row in connection.execute(clusters)
+        for member in orjson.loads(row.body)["subject"]["members"]
+    }
+    return sorted(members | set(disposed(connection, tenant, "confirmed")))
+
+
 def forget_subject(connection: Connection, tenant: str, account: str) -> None:
     """Remove what is stored of an account: verdict, changes, dispositions."""
     for table in (VERDICTS, CHANGES, DISPOSITIONS):
