@@ -43,13 +43,11 @@ class FileCount:
         format: Format it was read in.
         exchanges: Exchanges; of those joined from several files, the first counts them.
         rejected: Lines that could not be read.
-        place: Place among the log's files, from 0.
     """
 
     format: str = ""
     exchanges: int = 0
     rejected: int = 0
-    place: int = 0
 
 
 class Rejects:
@@ -73,6 +71,7 @@ class Rejects:
         self.examples: dict[str, list[str]] = {}
         self.skipped = 0
         self.files: dict[str, FileCount] = {}
+        self._place: dict[str, int] = {}
         self._keep = keep
         self._content = content
         self._listing = Listing(path) if path is not None else None
@@ -93,8 +92,7 @@ class Rejects:
             raw: The line itself; used only with ``content=True``.
         """
         self.counts[reason.rule] += 1
-        count = self.of(file)
-        count.rejected += 1
+        self.of(file).rejected += 1
         kept = self.examples.setdefault(reason.rule, [])
         if len(kept) < self._keep:
             kept.append(f"{file}:{line}: {reason}")
@@ -102,11 +100,12 @@ class Rejects:
             entry = {"file": file, "line": line, "reason": str(reason), "bytes": size_bytes}
             if self._content and raw:
                 entry["content"] = raw[:65536].decode("utf-8", "replace")
-            self._listing.add((count.place, line), orjson.dumps(entry))
+            self._listing.add((self._place[file], line), orjson.dumps(entry))
 
     def of(self, file: str) -> FileCount:
         """The count of one file."""
-        return self.files.setdefault(file, FileCount(place=len(self.files)))
+        self._place.setdefault(file, len(self.files))
+        return self.files.setdefault(file, FileCount())
 
     def messages(self, limit: int = 10) -> list[str]:
         """The first few messages, the most frequent rule first."""

@@ -58,7 +58,11 @@ def sniffed(source: Source, rejects: Rejects, given: Reader | None = None) -> Sn
         return Sniffed(reader, by_row(chain(seen, blocks), delimiter), DELIMITERS[delimiter])
     reader = reader or given
     if reader is None and not any(line.strip() for block in seen for line in block.lines):
-        raise LogError(f"{source.name}: the file has no lines; a log must hold at least one exchange")
+        damage = rejects.messages(1) if rejects.of(source.name).rejected else []
+        raise LogError(
+            f"{source.name}: the file has no lines; a log must hold at least one exchange"
+            + "".join(f" ({one})" for one in damage)
+        )
     if reader is None:
         _refuse_known(source.name, _first_line(seen))
         raise LogError(

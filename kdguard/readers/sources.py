@@ -26,6 +26,7 @@ MAX_LINE_BYTES = 32 << 20
 BLOCK_BYTES = 8 << 20  # of lines handed on at once
 BLOCK_LINES = 8192
 _CHUNK_BYTES = 1 << 20
+_ZSTD_PIECE_BYTES = 1 << 9  # what they unfold to must fit in memory: at most 128 KiB for every 4 bytes
 _DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError)
 
 
@@ -100,6 +101,8 @@ def expand(paths: Sequence[str | Path]) -> list[Source]:
             if not inside:
                 raise LogError(f"{given}: the directory holds no log file")
         else:
+            if path.is_symlink():
+                raise LogError(f"{given}: the link leads to no file")
             matched = sorted(name for name in glob.glob(given, recursive=True) if Path(name).is_file())
             if not matched:
                 raise LogError(f"{given}: no such file, and no file matches it as a pattern")
@@ -119,8 +122,37 @@ def _plain(buffered: io.BufferedReader) -> IO[bytes]:
     if head[:2] == b"\x1f\x8b":
         return gzip.GzipFile(fileobj=buffered, mode="rb")  # type: ignore[return-value]
     if head == b"\x28\xb5\x2f\xfd":
-        return zstandard.ZstdDecompressor().stream_reader(buffered, read_across_frames=True)
+        return cast(IO[bytes], _Zstandard(buffered))
     return buffered
+
+
+class _Zstandard:
+    """A zstd stream of any number of frames that, unlike the library's own reader, tells an early end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._left = b""
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._open = False
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, however many they are; none at the end.
+
+        Raises:
+            EOFError: The last frame is cut.
+            zstandard.ZstdError: The stream is damaged.
+        """
+        while piece := self._left or self._file.read(_ZSTD_PIECE_BYTES):
+            found = self._frame.decompress(piece)
+            self._left, self._open = self._frame.unused_data, not self._frame.eof
+            if self._frame.eof:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            if found:
+                return found
+        if self._open:
+            self._open = False
+            raise EOFError("a frame is cut")
+        return b""
 
 
 def _chunks(file: IO[bytes]) -> Iterator[bytes | Exception]:

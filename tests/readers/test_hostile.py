@@ -39,6 +39,13 @@ def test_empty_file_is_an_error_with_its_name(tmp_path: Path, content: bytes) ->
             list(read([path], format_name))
 
 
+def test_a_link_that_leads_nowhere_is_named_as_such(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(LogError, match="/a: the link leads to no file"):
+        list(read([tmp_path / "a"]))
+
+
 def test_binary_junk_is_an_error_with_its_name(tmp_path: Path) -> None:
     path = tmp_path / "junk.bin"
     path.write_bytes(bytes(range(256)) * 200)
@@ -196,8 +203,40 @@ def test_truncated_compression_keeps_the_lines_before_the_cut(tmp_path: Path, pa
     assert found == [f"r{i}" for i in range(len(found))]
     assert 1_000 < len(found) < 20_000
     assert rejects.total == 1
-    if packed == "gzip":
-        assert f"{path}:{len(found) + 1}: a compressed file must be whole" in rejects.messages()[0]
+    assert f"{path}:{len(found) + 1}: a compressed file must be whole" in rejects.messages()[0]
+
+
+@pytest.mark.parametrize("packed", ["gzip", "zstd"])
+def test_compression_cut_between_two_lines_is_told(tmp_path: Path, packed: str) -> None:
+    """Frames of whole lines, the last of them without its end: every line is there, and yet the file is not whole."""
+    raw = write(tmp_path / "log.jsonl", *(good(i) for i in range(100))).read_bytes()
+    pack = gzip.compress if packed == "gzip" else zstandard.ZstdCompressor(write_checksum=True).compress
+    path = tmp_path / "log.bin"
+    path.write_bytes(pack(raw) + pack(raw.replace(b"r", b"s"))[:-2])
+    rejects = Rejects()
+    assert len(ids(path, rejects)) == 200
+    assert [message.split("must")[1] for message in rejects.messages()] == [
+        " be whole, got damage or an early end after line 200 (EOFError)"
+    ]
+
+
+def test_compressed_junk_is_named_as_damage(tmp_path: Path) -> None:
+    path = tmp_path / "junk.gz"
+    path.write_bytes(b"\x1f\x8b" + bytes(range(256)) * 9)
+    with pytest.raises(LogError, match=r"no lines.*a compressed file must be whole"):
+        list(read([path]))
+
+
+def test_zstd_that_unfolds_to_much_is_read_in_bounded_memory(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.zst"
+    path.write_bytes(zstandard.ZstdCompressor().compress(orjson.dumps(good(1)) + b"\n" + b"0" * (1 << 29)))
+    tracemalloc.start()
+    rejects = Rejects()
+    assert ids(path, rejects) == ["r1"]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert rejects.total == 1
+    assert peak < 150 << 20  # of 512 MiB
 
 
 def test_rejects_never_hold_content(tmp_path: Path) -> None:
