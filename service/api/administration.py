@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Body, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from kdguard.service.api.access import Admin, Auditor, Reader, Serving, doorkeeper_of
@@ -24,11 +24,14 @@ Id = Annotated[str, Path(pattern="^[0-9a-f]{16,32}$")]
 class KeyAsk(BaseModel):
     """A key to be made, for the caller's own tenant."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"name": "gateway eu-1", "scopes": ["ingest", "decide"]}]},
+    )
 
     name: str = Field(min_length=1, max_length=200, pattern=r"^[ -~]+$", examples=["gateway eu-1"])
     scopes: list[Scope] = Field(min_length=1, max_length=len(SCOPES))
-    expires_us: int | None = Field(None, gt=0, le=2**62)
+    expires_us: int | None = Field(None, gt=0, le=2**62, description="Microseconds since 1970.")
     requests_per_minute: int | None = Field(None, gt=0, le=10_000_000)
 
 
@@ -53,7 +56,7 @@ class KeyMade(KeyTold):
 class Rotation(BaseModel):
     """For how long the old key goes on working."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"overlap_s": 3_600}]})
 
     overlap_s: int = Field(3_600, ge=0, le=30 * 86_400)
 
@@ -207,7 +210,7 @@ def delete_webhook(webhook: Id, caller: Admin, service: Serving) -> None:
 def put_registration(
     kind: Literal["model_release"],
     name: Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,100}$")],
-    body: dict[str, Any],
+    body: Annotated[dict[str, Any], Body(examples=[{"time": "2026-11-01T00:00:00Z", "model": "m-large-2"}])],
     caller: Admin,
     service: Serving,
 ) -> Registration:

@@ -13,6 +13,7 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select
 
+from kdguard.service.api import examples
 from kdguard.service.api.access import Admin, Caller, Reader, Serving
 from kdguard.service.api.exchanges import ARROW, NDJSON
 from kdguard.service.api.problems import RESPONSES, Problem
@@ -29,7 +30,6 @@ from kdguard.service.store.tables import BASELINES
 
 router = APIRouter(tags=["baselines"], responses=RESPONSES)
 
-_BODY = {"schema": {"type": "string", "format": "binary"}}
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Time = Annotated[int, Field(ge=0, le=2**62, description="Microseconds since 1970.")]
 Seed = Annotated[int, Field(ge=0, lt=2**31, description="Of the split into teaching and calibration.")]
@@ -69,7 +69,7 @@ class LearnAsk(BaseModel):
 @router.post(
     "/v1/baselines",
     status_code=201,
-    openapi_extra={"requestBody": {"content": {OCTETS: _BODY}, "required": True}},
+    openapi_extra=examples.body({OCTETS: examples.BASELINE_FILE}),
 )
 async def post_baseline(request: Request, caller: Admin, service: Serving) -> BaselineTold:
     """Upload a baseline made by `kdguard baseline`, and rank by it from now on.
@@ -107,7 +107,7 @@ def post_learning(asked: LearnAsk, caller: Admin, service: Serving) -> Queued:
 @router.post(
     "/v1/baselines/learn-from",
     status_code=202,
-    openapi_extra={"requestBody": {"content": {NDJSON[0]: _BODY, ARROW: _BODY}, "required": True}},
+    openapi_extra=examples.body({NDJSON[0]: examples.EXCHANGES_NDJSON, ARROW: examples.EXCHANGES_ARROW}),
 )
 async def post_learning_from(
     request: Request,

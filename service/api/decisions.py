@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
+from kdguard.service.api import examples
 from kdguard.service.api.access import Caller, Decider, Reader, Serving
 from kdguard.service.api.paging import Cursor, Limit, cursor_of, place_of
 from kdguard.service.api.problems import RESPONSES, Problem
@@ -64,7 +65,7 @@ class Decisions(BaseModel):
 class GuardrailAsk(BaseModel):
     """LiteLLM's generic guardrail API; what is not needed here is not read."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", json_schema_extra={"examples": [examples.GUARDRAIL]})
 
     texts: list[str] | None = Field(None, max_length=4096)
     request_data: dict[str, Any] | None = None

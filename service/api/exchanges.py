@@ -17,6 +17,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
+from kdguard.service.api import examples
 from kdguard.service.api.access import Caller, Ingester, Serving
 from kdguard.service.api.problems import RESPONSES, Problem, retry
 from kdguard.service.api.state import Service
@@ -32,8 +33,7 @@ router = APIRouter(tags=["ingest"], responses=RESPONSES)
 
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "application/json", "")
 ARROW = "application/vnd.apache.arrow.stream"
-PROTOBUF = "application/x-protobuf"
-_BODY = {"schema": {"type": "string", "format": "binary"}}
+JSON, PROTOBUF = "application/json", "application/x-protobuf"
 _WAITING_PER_SLOT = 8
 
 
@@ -54,7 +54,7 @@ class Ingested(BaseModel):
 
 @router.post(
     "/v1/exchanges",
-    openapi_extra={"requestBody": {"content": {NDJSON[0]: _BODY, ARROW: _BODY}, "required": True}},
+    openapi_extra=examples.body({NDJSON[0]: examples.EXCHANGES_NDJSON, ARROW: examples.EXCHANGES_ARROW}),
 )
 async def post_exchanges(
     request: Request,
@@ -95,15 +95,13 @@ async def post_exchanges(
 @router.post(
     "/v1/traces",
     response_class=Response,
-    openapi_extra={
-        "requestBody": {"content": {"application/json": _BODY, PROTOBUF: _BODY}, "required": True}
-    },
+    openapi_extra=examples.body({JSON: examples.TRACES_JSON, PROTOBUF: examples.TRACES_PROTOBUF}),
 )
 async def post_traces(request: Request, caller: Ingester, service: Serving) -> Response:
     """Take OTLP/HTTP traces in, JSON or protobuf; spans that are no GenAI calls are passed over."""
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind not in ("application/json", PROTOBUF):
-        raise Problem(415, "media-type", f"the body must be application/json or {PROTOBUF}")
+    if kind not in (JSON, PROTOBUF):
+        raise Problem(415, "media-type", f"the body must be {JSON} or {PROTOBUF}")
     async with _slot(request):
         body = await _body(request, service)
         told = await take(service, caller, lambda at_us: read_traces(body, at_us, protobuf=kind == PROTOBUF))
@@ -113,7 +111,7 @@ async def post_traces(request: Request, caller: Ingester, service: Serving) -> R
         answer = ExportTraceServiceResponse(partial_success=partial if told.rejected else None)
         return Response(answer.SerializeToString(), media_type=PROTOBUF)
     partial_json = {"partialSuccess": {"rejectedSpans": str(told.rejected), "errorMessage": why}}
-    return Response(orjson.dumps(partial_json if told.rejected else {}), media_type="application/json")
+    return Response(orjson.dumps(partial_json if told.rejected else {}), media_type=JSON)
 
 
 async def take(service: Service, caller: Caller, reading: Callable[[int], Read]) -> Ingested:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kdguard.detectors.watermark.mark import Mark
 from kdguard.ledger.keys import KeyStore
+from kdguard.service.api import examples
 from kdguard.service.api.access import Admin, Auditor, Caller, Reader, Serving
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
@@ -31,9 +32,6 @@ from kdguard.service.store import registrations, trail
 router = APIRouter(tags=["marks"], responses=RESPONSES)
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["december"])]
-_FILE = {
-    "requestBody": {"content": {OCTETS: {"schema": {"type": "string", "format": "binary"}}}, "required": True}
-}
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=1_000_000)]
 Id = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -175,7 +173,9 @@ def put_watermark(name: Name, told: WatermarkTold, caller: Admin, service: Servi
     return _put(service, caller, "watermark", name, body)
 
 
-@router.put("/v1/marks/watermark/{name}/tokenizer", openapi_extra=_FILE)
+@router.put(
+    "/v1/marks/watermark/{name}/tokenizer", openapi_extra=examples.body({OCTETS: examples.TOKENIZER_FILE})
+)
 async def put_tokenizer(name: Name, request: Request, caller: Admin, service: Serving) -> Registered:
     """Upload the `tokenizer.json` a watermark is written in, so that words can be checked and not only token ids."""
     content = await body_whole(request, service)
@@ -191,14 +191,14 @@ async def put_tokenizer(name: Name, request: Request, caller: Admin, service: Se
     return await run_in_threadpool(store)
 
 
-@router.put("/v1/marks/canary/{name}", openapi_extra=_FILE)
+@router.put("/v1/marks/canary/{name}", openapi_extra=examples.body({OCTETS: examples.CANARIES_FILE}))
 async def put_canaries(name: Name, request: Request, caller: Admin, service: Serving) -> Registered:
     """Upload the file that `kdguard canary plan` wrote; kept is its description, encrypted."""
     content = await body_whole(request, service)
     return await run_in_threadpool(_put_plan, service, caller, "canary", name, content, canary_plan)
 
 
-@router.put("/v1/marks/twins/{name}", openapi_extra=_FILE)
+@router.put("/v1/marks/twins/{name}", openapi_extra=examples.body({OCTETS: examples.TWINS_FILE}))
 async def put_twins(name: Name, request: Request, caller: Admin, service: Serving) -> Registered:
     """Upload the file that `kdguard twins plan` wrote; it is kept encrypted."""
     content = await body_whole(request, service)

@@ -17,6 +17,7 @@ from sqlalchemy import update
 
 from kdguard.readers.rejects import Unfit
 from kdguard.scoring.facts import accounts_table
+from kdguard.service.api import examples
 from kdguard.service.api.access import Admin, Caller, Ingester, Reader, Serving
 from kdguard.service.api.exchanges import ARROW
 from kdguard.service.api.problems import RESPONSES, Problem
@@ -36,8 +37,6 @@ router = APIRouter(tags=["uploads"], responses=RESPONSES)
 
 _CSV, _NDJSON = "text/csv", "application/x-ndjson"
 OCTETS = "application/octet-stream"
-_BODY = {"schema": {"type": "string", "format": "binary"}}
-_TEXT = {"schema": {"type": "string"}}
 
 
 class Stored(BaseModel):
@@ -68,7 +67,7 @@ class Queued(BaseModel):
 class LineageAsk(BaseModel):
     """A lineage audit: answers of teachers, controls and suspects in one table."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.LINEAGE]})
 
     responses: list[LineageRow] = Field(min_length=1, max_length=200_000)
     families: str = Field(max_length=100_000, description="TOML, one table a family with its members.")
@@ -103,7 +102,13 @@ class ControlRow(BaseModel):
 
 @router.post(
     "/v1/accounts",
-    openapi_extra={"requestBody": {"content": {_CSV: _TEXT, _NDJSON: _TEXT, ARROW: _BODY}, "required": True}},
+    openapi_extra=examples.body(
+        {
+            _CSV: examples.ACCOUNTS_CSV,
+            _NDJSON: examples.ACCOUNTS_NDJSON,
+            ARROW: examples.ACCOUNTS_ARROW,
+        }
+    ),
 )
 async def post_accounts(request: Request, caller: Ingester, service: Serving) -> Stored:
     """Add accounts to the table, or replace what is known of them: CSV, JSON lines or Arrow."""
