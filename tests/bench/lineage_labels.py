@@ -1,17 +1,15 @@
-"""Power and false claims of the label tests on scikit-learn's real data sets, beside the simple rivals.
+"""Power and false claims of the label test on scikit-learn's data sets, beside the simple rivals.
 
-    python -m tests.bench.lineage_labels --data digits --teachers 6 --first 100
+    python -m tests.bench.lineage_labels --data breast_cancer --teachers 3 --first 100 --out FILE
+    python -m tests.bench.lineage_labels --table FILE
 
-For every teacher (a kind, and how many rows it learnt from: that sets its accuracy) the rows are parted anew: what the
-teacher learnt, what else its owner has, and the world outside. Students learn the teacher's labels of outside rows and
-of mixtures of them; independent models learn the true labels of outside rows, in the same number and kinds, so that
-their accuracy is that of students' siblings. All suspects are asked the same at most 100 queries.
+For every teacher the rows are parted anew (`tests.bench.label_worlds`): what the teacher learnt, what else its owner
+has, the world outside, and 15 % that nobody learns. Thieves learn its labels of outside rows, and of rows they make up;
+independents learn true labels. All are asked the same queries, and all rivals rank among the same controls:
 
-Rivals rank their own statistic among the same controls (so all hold the same level), or use their published threshold:
-Hamming agreement on random real rows; AKH, agreement on the teacher's mistakes on real rows; both also with a threshold
-of 90 % agreement; and a t-test of margins on rows that the teacher learnt against rows that it did not, as Dataset
-Inference does. With `--served` the log tells which rows the students bought: these are asked as well, and independents
-learnt the true labels of the very same rows.
+agreement: with the teacher on random rows that nobody learnt; AKH: on those of them that the teacher gets wrong, as
+many as there are; proportions: a two-proportion test of agreement on random rows against the controls' mean, which
+takes queries for independent; AKH and agreement also claimed at 90 %.
 """
 
 from __future__ import annotations
@@ -19,165 +17,143 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import ttest_ind
-from sklearn import datasets
+from scipy.stats import norm
 
-from kdguard.detectors.fingerprint.labels import Answered, Plan, Settings, examine, labelled, make_plan
-from kdguard.detectors.fingerprint.labels.training import KINDS, Predict, train
+from kdguard.detectors.fingerprint.labels import (
+    Answered,
+    Plan,
+    Prepared,
+    Settings,
+    examine,
+    labelled,
+    prepare,
+)
+from kdguard.detectors.fingerprint.labels.plan import OTHER_ROWS
+from kdguard.detectors.fingerprint.labels.training import KINDS, Predict
 from kdguard.lineage.scored import place_of
+from kdguard.stats.intervals import clopper_pearson
+from tests.bench.label_worlds import DATA, INDEPENDENTS, WAYS, World, independents, students, world
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
-DATA = {
-    "digits": datasets.load_digits,
-    "breast_cancer": datasets.load_breast_cancer,
-    "wine": datasets.load_wine,
-}
-_EACH = 3
-"""Students, and independents, a kind."""
-
-
-@dataclass(frozen=True)
-class World:
-    """One teacher, its owner's rows, and the rows outside."""
-
-    own: Floats
-    own_labels: Ints
-    taught: int
-    outside: Floats
-    outside_labels: Ints
-    teacher: Predict
-    classes: int
+_BUDGETS = (25, 50, 100, 200)
+_EACH_WAY, _EACH_INDEPENDENT = 1, 2
 
 
 def main() -> None:
-    """One JSON line a teacher and kind of suspect."""
+    """Write one JSON line a teacher and lot of suspects, or make a table of such lines."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", choices=list(DATA), default="digits")
+    parser.add_argument("--data", choices=list(DATA), default="wine")
     parser.add_argument("--teachers", type=int, default=3)
-    parser.add_argument("--first", type=int, default=100)
-    parser.add_argument("--taught", type=float, nargs="+", default=[0.15, 0.5, 1.0])
-    parser.add_argument("--controls", type=int, default=250)
-    parser.add_argument("--mixtures", type=int, default=5)
-    parser.add_argument("--served", action="store_true")
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--share", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--controls", type=int, default=200)
+    parser.add_argument("--design", type=int, default=168)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--table", type=Path)
     given = parser.parse_args()
+    if given.table:
+        print("\n".join(_table([json.loads(line) for line in given.table.read_text().splitlines()])))
+        return
     for seed in range(given.first, given.first + given.teachers):
-        for share in given.taught:
-            kind = tuple(KINDS)[seed % len(KINDS)]
-            for line in _teacher(given.data, kind, share, seed, given):
-                print(
-                    json.dumps({"data": given.data, "teacher": kind, "taught": share, "seed": seed} | line),
-                    flush=True,
-                )
+        for share in given.share:
+            for line in _teacher(given.data, share, seed, given):
+                with given.out.open("a", encoding="utf-8") as out:
+                    out.write(json.dumps(line) + "\n")
 
 
-def _world(name: str, kind: str, share: float, rng: np.random.Generator) -> World:
-    rows, labels = DATA[name](return_X_y=True)
-    order = rng.permutation(len(rows))
-    rows, labels = np.asarray(rows[order], np.float64), np.asarray(labels[order], np.int64)
-    classes = int(labels.max()) + 1
-    own = int(0.6 * len(rows))
-    taught = max(int(share * 0.4 * own), 2 * classes)
-    teacher = train(rows[:taught], labels[:taught], classes, kind, rng)
-    return World(rows[:own], labels[:own], taught, rows[own:], labels[own:], teacher, classes)
-
-
-def _teacher(
-    name: str, kind: str, share: float, seed: int, given: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
+def _teacher(name: str, share: float, seed: int, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     rng, began = np.random.default_rng([seed, int(share * 100)]), time.process_time()
-    world = _world(name, kind, share, rng)
-    data = labelled(world.own, world.own_labels.tolist(), np.arange(len(world.own)) < world.taught)
-    served = labelled(world.outside, world.outside_labels.tolist()) if given.served else None
-    settings = Settings(seed=seed, controls=given.controls)
-    plan = make_plan(data, world.teacher, settings, served=served)
-    spent = time.process_time() - began
-    accuracy = float((world.teacher(world.outside).argmax(axis=1) == world.outside_labels).mean())
-    for what, mixtures in (("student", 0), ("student_mixed", given.mixtures), ("independent", 0)):
-        suspects = list(_suspects(world, what, mixtures, rng))
-        verdicts = [examine(plan, what, Answered(one(plan.queries), True)) for one in suspects]
-        p_label = [one.evidence[0].p_value if one.evidence else 1.0 for one in verdicts]
-        p_dark = [one.evidence[1].p_value if one.evidence else 1.0 for one in verdicts]
-        yield {
-            "accuracy": round(accuracy, 3),
-            "served": given.served,
-            "suspects": what,
-            "n": len(suspects),
-            "queries": len(plan.queries),
-            "labels": _shares(p_label),
-            "dark": _shares(p_dark),
-            **_rivals(world, plan, suspects, seed),
-            "plan_cpu_s": round(spent, 1),
-        }
-
-
-def _suspects(world: World, what: str, mixtures: int, rng: np.random.Generator) -> Iterator[Predict]:
-    for kind in KINDS:
-        for _ in range(_EACH):
-            places = rng.permutation(len(world.outside))[: int(0.8 * len(world.outside))]
-            rows, labels = world.outside[places], world.outside_labels[places]
-            if what != "independent":
-                one, other = rng.integers(len(rows), size=(2, mixtures * len(rows)))
-                share = rng.uniform(0.2, 0.8, (len(one), 1))
-                rows = np.concatenate([rows, share * rows[one] + (1 - share) * rows[other]])
-                labels = world.teacher(rows).argmax(axis=1)
-            yield train(rows, labels, world.classes, kind, rng)
-
-
-def _rivals(world: World, plan: Plan, suspects: list[Predict], seed: int) -> dict[str, Any]:
-    """Each rival's share of suspects claimed: ranked at .01 among controls of its own, and by its threshold."""
-    rng = np.random.default_rng([seed, 7])
-    fresh = world.own[world.taught :]
-    truth = world.own_labels[world.taught :]
-    said = world.teacher(fresh).argmax(axis=1)
-    random = rng.permutation(len(fresh))[:100]
-    wrong = np.flatnonzero(said != truth)[:100]
-    rest = rng.permutation(len(fresh))
-    controls = []
-    for at in range(99):
-        places = rng.permutation(rest)[: len(rest) // 2]
-        controls.append(
-            train(fresh[places], truth[places], world.classes, tuple(KINDS)[at % len(KINDS)], rng)
-        )
-    told = {}
-    for name, places in (("hamming", random), ("akh", wrong)):
-
-        def score(one: Predict, places: Ints = places) -> float:
-            return float((one(fresh[places]).argmax(axis=1) == said[places]).mean()) if len(places) else 0.0
-
-        among = np.array([score(one) for one in controls])
-        mine = [score(one) for one in suspects]
-        ranked = [place_of(np.append(among, value)).p_value <= 0.01 for value in mine]
-        told[name] = [
-            round(float(np.mean(ranked)), 3),
-            round(float(np.mean(np.array(mine) >= 0.9)), 3),
-            len(places),
-        ]
-    told["dataset_inference"] = [
-        round(float(np.mean([_inferred(world, one) <= 0.01 for one in suspects])), 3)
+    kind = tuple(KINDS)[seed % len(KINDS)]
+    one = world(name, kind, share, rng)
+    data = labelled(one.own, one.own_truth.tolist(), np.arange(len(one.own)) < one.taught)
+    prepared = prepare(data, one.teacher, Settings(seed=seed, controls=given.controls, design=given.design))
+    plans = {count: prepared.plan(count) for count in _BUDGETS}
+    told = {"data": name, "teacher": kind, "seed": seed, "share": share}
+    told["accuracy"] = round(float((one.teacher(one.held).argmax(axis=1) == one.held_truth).mean()), 3)
+    told["controls_accuracy"] = [round(value, 3) for value in plans[100].accuracies[1:]]
+    told["plan_cpu_s"] = round(time.process_time() - began, 1)
+    lots = [("student", way, list(students(one, way, _EACH_WAY, rng))) for way in WAYS]
+    lots += [
+        ("independent", what, list(independents(one, what, _EACH_INDEPENDENT, rng))) for what in INDEPENDENTS
     ]
-    return told
+    for role, what, suspects in lots:
+        yield (
+            told
+            | {"role": role, "what": what, "n": len(suspects)}
+            | {"p": _ours(plans, suspects)}
+            | {"rivals": _rivals(one, prepared, suspects, rng)}
+        )
 
 
-def _inferred(world: World, suspect: Predict) -> float:
-    """p of a t-test that the suspect is surer of the true label on rows that the teacher learnt than on others."""
-    rows, labels = world.own, world.own_labels
-    margin = suspect(rows)[np.arange(len(rows)), labels]
-    return float(ttest_ind(margin[: world.taught], margin[world.taught :], alternative="greater").pvalue)
+def _ours(plans: dict[int, Plan], suspects: list[Predict]) -> dict[str, list[list[float]]]:
+    """By queries: for each suspect its rank among models of other rows, of the teacher's own, and of dark knowledge."""
+    return {
+        str(count): [_ranks(plan, Answered(one(plan.queries), True)) for one in suspects]
+        for count, plan in plans.items()
+    }
 
 
-def _shares(p_values: list[float | None]) -> list[float]:
-    found = np.array(p_values, np.float64)
-    return [round(float((found <= alpha).mean()), 3) for alpha in (0.01, 0.05)]
+def _ranks(plan: Plan, answered: Answered) -> list[float]:
+    found = [item.p_value for item in examine(plan, "", answered).evidence[:3]]
+    return [1.0 if p_value is None else p_value for p_value in found] or [1.0] * 3
+
+
+def _rivals(
+    one: World, prepared: Prepared, suspects: list[Predict], rng: np.random.Generator
+) -> dict[str, list[bool]]:
+    """What each rival claims at .01."""
+    said = one.teacher(one.held).argmax(axis=1)
+    controls = [
+        model for model, group in zip(prepared.controls, prepared.groups, strict=True) if group == OTHER_ROWS
+    ]
+    agree = np.stack([model(one.held).argmax(axis=1) == said for model in (*controls, *suspects)])
+    random, wrong = rng.permutation(len(said))[:100], np.flatnonzero(said != one.held_truth)[:100]
+    found = {}
+    for name, places in (("agreement", random), ("AKH", wrong)):
+        rates = agree[:, places].mean(axis=1) if len(places) else np.zeros(len(agree))
+        among, mine = rates[: len(controls)], rates[len(controls) :]
+        found[name] = [bool(place_of(np.append(among, rate)).p_value <= 0.01) for rate in mine]
+        found[f"{name} >= 90 %"] = [bool(rate >= 0.9) for rate in mine]
+    among, mine = np.split(agree[:, random].mean(axis=1), [len(controls)])
+    expected = float(among.mean())
+    error = np.sqrt(max(expected * (1 - expected), 1e-9) * 2 / len(random))
+    found["proportions"] = [bool(norm.sf((rate - expected) / error) <= 0.01) for rate in mine]
+    return found
+
+
+def _table(lines: list[dict[str, Any]]) -> Iterator[str]:
+    """Share claimed at .01, rows by what suspects are; for independents the 95 % bound above, were they independent."""
+    lots = defaultdict(list)
+    for line in lines:
+        lots[line["role"], line["what"]].append(line)
+    rivals = list(lines[0]["rivals"])
+    heads = [*(f"{count} queries" for count in _BUDGETS), "also of its rows, 100", "dark, 100", *rivals]
+    yield "| suspects | n | " + " | ".join(heads) + " |"
+    yield "|---" * (len(heads) + 2) + "|"
+    for (role, what), lot in sorted(lots.items(), key=lambda item: item[0][0], reverse=True):
+        columns = [[p[0] <= 0.01 for line in lot for p in line["p"][str(count)]] for count in _BUDGETS]
+        at_100 = [p for line in lot for p in line["p"]["100"]]
+        columns += [[max(p[:2]) <= 0.01 for p in at_100], [p[2] <= 0.01 for p in at_100]]
+        columns += [[claim for line in lot for claim in line["rivals"][rival]] for rival in rivals]
+        cells = [_cell(column, role == "independent") for column in columns]
+        yield f"| {role}: {what} | {len(columns[0])} | " + " | ".join(cells) + " |"
+
+
+def _cell(claims: list[bool], bounded: bool) -> str:
+    hits = sum(claims)
+    if not bounded:
+        return f"{hits / len(claims):.2f}"
+    return f"{hits / len(claims):.3f} (≤ {clopper_pearson(hits, len(claims), 0.9)[1]:.3f})"
 
 
 if __name__ == "__main__":

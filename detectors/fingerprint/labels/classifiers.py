@@ -100,15 +100,13 @@ class Table:
             )
         columns = [f"p_{name}" for name in names]
         tells = all(column in frame.columns for column in columns)
+        answered = frame[frame["label"].notna() & frame.index.isin(range(len(queries)))]
         found = np.full((len(queries), len(names)), np.nan)
-        for at in range(len(queries)):
-            if at not in frame.index or frame["label"].isna()[at]:
-                continue
-            found[at] = (
-                frame.loc[at, columns].to_numpy(np.float64)
-                if tells
-                else np.eye(len(names))[list(names).index(str(frame.at[at, "label"]))]
-            )
+        found[answered.index.to_numpy(np.int64)] = (
+            answered[columns].to_numpy(np.float64)
+            if tells
+            else np.eye(len(names))[[list(names).index(label) for label in answered["label"]]]
+        )
         return Answered(found, tells)
 
 

@@ -1,4 +1,4 @@
-"""A plan: which queries a suspect is asked, what agreement at each of them is worth, and what controls answered.
+"""A plan: which queries a suspect is asked, what the teacher's label at each of them is worth, what controls answered.
 
 Everything is drawn from a public seed and fixed before a suspect is asked. Queries are chosen, and weighed, on models
 of their own (design); the controls that a suspect is ranked among are others.
@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from kdguard.detectors.fingerprint.labels.choice import Candidates, choose
+from kdguard.detectors.fingerprint.labels.crowd import Pool, copies, strangers
 from kdguard.detectors.fingerprint.labels.data import Labelled
-from kdguard.detectors.fingerprint.labels.queries import KIND_NAMES, REAL, SERVED, candidates
-from kdguard.detectors.fingerprint.labels.training import KINDS, Predict, train
+from kdguard.detectors.fingerprint.labels.queries import KIND_NAMES, SERVED, candidates
+from kdguard.detectors.fingerprint.labels.training import Predict
 from kdguard.errors import LineageError
 from kdguard.ledger.canonical import canonical, sha256
 
@@ -22,8 +25,9 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Say = Callable[[int, int], None]
 
-MOST_CONTROLS = 0.5
-"""Share of the design's controls that may give the teacher's label at a query."""
+OTHER_ROWS, SAME_ROWS = 0, 1
+FEWEST_SAME: Final = 20
+"""Rows that the teacher learnt from, below which no controls are trained on them alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,26 +37,22 @@ class Settings:
     Attributes:
         seed: Public; says which rows, queries and models are drawn.
         queries: Most that a suspect is asked.
-        controls: Models that a suspect is ranked among; 99 support a claim at .01, more bear an outlier.
-        design: Controls, and as many proxies of a student, on which queries are chosen.
-        asked_share: Share of the rows kept from all training, to make queries of.
-        mixed: Candidates that mix two rows.
-        boundary: Candidates on the teacher's boundary.
+        controls: Models of each group that a suspect is ranked among; 99 support a claim at .01, more bear an outlier.
+        design: Strangers, and as many copies, on which queries are chosen.
+        each: Candidates of each kind.
     """
 
     seed: int = 0
     queries: int = 100
     controls: int = 250
-    design: int = 75
-    asked_share: float = 0.3
-    mixed: int = 600
-    boundary: int = 300
+    design: int = 168
+    each: int = 300
 
     def __post_init__(self) -> None:
-        if min(self.queries, self.controls, self.design) < 1 or not 0 < self.asked_share < 1:
+        if min(self.queries, self.controls, self.design, self.each) < 1:
             raise LineageError(
-                "queries, controls and design must be 1 at least and asked_share lie in (0, 1), got "
-                f"{self.queries}, {self.controls}, {self.design} and {self.asked_share:g}"
+                "queries, controls, design and each must be 1 at least, got "
+                f"{self.queries}, {self.controls}, {self.design} and {self.each}"
             )
 
 
@@ -64,26 +64,23 @@ class Plan:
         names: Labels.
         queries: Shape (q, d).
         kinds: Of each query, see `queries.KIND_NAMES`, shape (q,).
-        truth: True label of real rows, -1 of others, shape (q,).
         teacher: The teacher's probabilities, shape (q, c).
+        weights: What the teacher's label is worth, shape (q,), positive, adding up to 1.
         controls: The controls' probabilities, shape (m, q, c).
-        control_kinds: Kind of each control.
-        control_rates: Chance that a control gives the teacher's label, read off the design, shape (q,).
-        student_rates: Chance that a student does.
-        settings: As given.
-        accuracies: Share of right answers on rows kept from training: of the teacher, and controls' quartiles.
+        groups: `OTHER_ROWS` or `SAME_ROWS` for each control, shape (m,).
+        rates: Chance that a copy, and that a stranger, gives the teacher's label, read off the design, shape (2, q).
+        accuracies: Share of right answers on the owner's rows that the teacher did not learn: of the teacher, and
+            quartiles of the controls of other rows, which learnt some of them.
     """
 
     names: tuple[str, ...]
     queries: Floats
     kinds: Ints
-    truth: Ints
     teacher: Floats
+    weights: Floats
     controls: Floats
-    control_kinds: tuple[str, ...]
-    control_rates: Floats
-    student_rates: Floats
-    settings: Settings
+    groups: Ints
+    rates: Floats
     accuracies: tuple[float, ...]
 
     @property
@@ -97,20 +94,59 @@ class Plan:
         told = [self.queries.tolist(), self.teacher_labels.tolist(), np.round(self.weights, 9).tolist()]
         return sha256(canonical(told))
 
-    @property
-    def weights(self) -> Floats:
-        """Log-likelihood ratio of student against control, if the teacher's label is given and if not, (2, q)."""
-        return np.stack(
-            [
-                np.log(self.student_rates / self.control_rates),
-                np.log((1 - self.student_rates) / (1 - self.control_rates)),
-            ]
-        )
-
     def described(self) -> str:
-        """Which kinds of query there are, in words."""
-        counts = [f"{int((self.kinds == at).sum())} {name}" for at, name in enumerate(KIND_NAMES)]
-        return ", ".join(counts)
+        """Which kinds of query there are, and how often copies and strangers give the teacher's label, in words."""
+        counts = np.bincount(self.kinds, minlength=len(KIND_NAMES))
+        kinds = ", ".join(f"{count} {name}" for count, name in zip(counts, KIND_NAMES, strict=True) if count)
+        copy, stranger = self.rates.mean(axis=1)
+        return f"{kinds}; there copies give the teacher's label {copy:.0%}, strangers {stranger:.0%}"
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """All that was trained and tried; plans of any size follow from it.
+
+    Attributes:
+        data: The owner's rows.
+        teacher: The teacher.
+        tried: Candidates.
+        controls: Trained controls.
+        groups: Of each control, shape (m,).
+    """
+
+    data: Labelled
+    teacher: Predict
+    tried: Candidates
+    controls: tuple[Predict, ...]
+    groups: Ints
+
+    def plan(self, queries: int) -> Plan:
+        """Choose at most so many queries and ask the controls.
+
+        Raises:
+            LineageError: Nothing tells copies of the teacher from strangers.
+        """
+        places, weights = choose(self.tried, queries)
+        if not len(places):
+            raise LineageError(
+                "copies of the teacher answer as strangers do: labels cannot tell its descendants"
+            )
+        asked, fresh = self.tried.queries[places], self.data.taken(np.flatnonzero(~self.data.taught))
+        right = [
+            float((model(fresh.rows).argmax(axis=1) == fresh.truth).mean())
+            for model in (self.teacher, *np.array(self.controls, object)[self.groups == OTHER_ROWS])
+        ]
+        return Plan(
+            names=self.data.names,
+            queries=asked,
+            kinds=self.tried.kinds[places],
+            teacher=self.teacher(asked),
+            weights=weights,
+            controls=np.stack([model(asked) for model in self.controls]),
+            groups=self.groups,
+            rates=self.tried.rates[:, places],
+            accuracies=(right[0], *np.quantile(right[1:], [0.25, 0.5, 0.75]).tolist()),
+        )
 
 
 def make_plan(
@@ -121,86 +157,86 @@ def make_plan(
     *,
     served: Labelled | None = None,
 ) -> Plan:
-    """Draw queries, train controls, and choose the queries that tell students from controls.
+    """Draw queries, train controls, and choose the queries that tell copies from strangers; see `prepare`."""
+    return prepare(data, teacher, settings, say, served=served).plan(settings.queries)
+
+
+def prepare(
+    data: Labelled,
+    teacher: Predict,
+    settings: Settings,
+    say: Say = lambda done, total: None,
+    *,
+    served: Labelled | None = None,
+) -> Prepared:
+    """Train controls and try candidates.
 
     Args:
-        data: The owner's labelled rows, those that the teacher learnt from included: then controls share its data.
+        data: The owner's labelled rows, those that the teacher learnt from included and marked, where they are known.
         teacher: The teacher's probabilities, one-hot where it tells labels alone.
         settings: How.
         say: Told models trained and wanted.
         served: Rows that the teacher labelled for the account behind the suspect, from its log, with their true labels:
-            a student learnt the teacher's mistakes on these by heart, and whoever has the rows from elsewhere learnt
-            the truth. They become candidates, what proxies learn, and part of what controls learn.
+            a thief learnt the teacher's mistakes on these by heart, and whoever has the rows from elsewhere learnt the
+            truth. Its mistakes become candidates, and the rows what copies learn and part of what strangers learn.
 
     Raises:
         LineageError: The teacher answers with another shape.
     """
-    split, drawn, design_rng, control_rng = (
+    drawn, design_rng, control_rng, same_rng = (
         np.random.default_rng([settings.seed, stream]) for stream in range(4)
     )
-    unseen = split.permutation(np.flatnonzero(~data.taught))
-    kept = np.sort(unseen[: max(int(settings.asked_share * len(data)), 1)])
-    asked, rest = data.taken(kept), data.taken(np.setdiff1d(np.arange(len(data)), kept))
-    checked = _checked(teacher, len(data.names))
-    queries, kinds = candidates(asked.rows, checked, settings.mixed, settings.boundary, drawn)
-    learnt = rest.rows
-    if served is not None:
-        learnt, rest = served.rows, _joined(rest, _served(served, data))
-        queries = np.concatenate([queries, learnt])
-        kinds = np.append(kinds, np.full(len(learnt), SERVED))
-    said = checked(queries)
-    labels = said.argmax(axis=1)
-    total, done = settings.controls + 2 * settings.design, 0
-
-    def answers(models: Iterator[Predict], places: Ints) -> Iterator[Floats]:
-        nonlocal done
-        for model in models:
-            done += 1
-            say(done, total)
-            yield model(queries[places])
-
-    everywhere = np.arange(len(queries))
-    controls = answers(_controls(rest, settings.design, design_rng), everywhere)
-    rates = _rate([one.argmax(axis=1) == labels for one in controls])
-    copies = answers(_proxies(learnt, checked, settings.design, design_rng, len(data.names)), everywhere)
-    student = _rate([one.argmax(axis=1) == labels for one in copies])
-    chosen = _most_telling(student, rates, settings.queries)
-    models = list(_controls(rest, settings.controls, control_rng))
-    right = [float((model(asked.rows).argmax(axis=1) == asked.truth).mean()) for model in models]
-    own = float((said[: len(asked)].argmax(axis=1) == asked.truth).mean())
-    truth = np.where(kinds == REAL, np.pad(asked.truth, (0, len(kinds) - len(asked))), -1)
-    return Plan(
-        names=data.names,
-        queries=queries[chosen],
-        kinds=kinds[chosen],
-        truth=truth[chosen],
-        teacher=said[chosen],
-        controls=np.stack(list(answers(iter(models), chosen))),
-        control_kinds=tuple(_kind(at) for at in range(len(models))),
-        control_rates=rates[chosen],
-        student_rates=student[chosen],
-        settings=settings,
-        accuracies=(own, *np.quantile(right, [0.25, 0.5, 0.75]).tolist()),
+    classes = len(data.names)
+    checked = _checked(teacher, classes)
+    others, same = _pools(data, served)
+    groups = [OTHER_ROWS] * settings.controls + [SAME_ROWS] * (settings.controls if same else 0)
+    count = _counted(say, len(groups) + 2 * settings.design)
+    learnt = others if served is None else [Pool(served.rows, served.truth, 0.5, 1)]
+    design = (
+        list(count(copies(learnt, checked, settings.design, classes, design_rng))),
+        list(count(strangers(others, settings.design, classes, design_rng))),
     )
+    tried = _ask(*candidates(data.rows, checked, settings.each, drawn), checked, design)
+    if served is not None:
+        tried = tried.joined(_mistakes(served, data, checked, design))
+    controls = list(count(strangers(others, settings.controls, classes, control_rng)))
+    controls += count(strangers(same, len(groups) - len(controls), classes, same_rng))
+    return Prepared(data, checked, tried, tuple(controls), np.array(groups, np.int64))
 
 
-def _controls(data: Labelled, count: int, rng: np.random.Generator) -> Iterator[Predict]:
-    """Models of the truth, each on rows of its own: from a sixth to four fifths of them, so that skills differ."""
-    for at in range(count):
-        places = _some(len(data), rng)
-        yield train(data.rows[places], data.truth[places], len(data.names), _kind(at), rng)
+Design = tuple[list[Predict], list[Predict]]
 
 
-def _served(served: Labelled, data: Labelled) -> Labelled:
+def _pools(data: Labelled, served: Labelled | None) -> tuple[list[Pool], list[Pool]]:
+    """Rows of strangers: with and without those that taught; and those that taught alone."""
+    if served is not None:
+        data = _joined(data, served)
+    fresh, taught = data.taken(np.flatnonzero(~data.taught)), data.taken(np.flatnonzero(data.taught))
+    others = [Pool(fresh.rows, fresh.truth)]
+    if len(taught):
+        others.append(Pool(data.rows, data.truth))
+    return others, [Pool(taught.rows, taught.truth, 0.5, 1)] if len(taught) >= FEWEST_SAME else []
+
+
+def _mistakes(served: Labelled, data: Labelled, teacher: Predict, design: Design) -> Candidates:
+    """Served rows that the teacher labels wrongly; where it is right, whoever is skilled agrees with it."""
+    names = np.array([data.names.index(name) for name in served.names], np.int64)
+    wrong = served.rows[teacher(served.rows).argmax(axis=1) != names[served.truth]]
+    return _ask(wrong, np.full(len(wrong), SERVED), teacher, design)
+
+
+def _ask(queries: Floats, kinds: Ints, teacher: Predict, design: Design) -> Candidates:
+    labels = teacher(queries).argmax(axis=1)
+    told = [np.stack([model(queries).argmax(axis=1) == labels for model in models]) for models in design]
+    return Candidates(queries, kinds, labels, told[0], told[1])
+
+
+def _joined(data: Labelled, served: Labelled) -> Labelled:
     if served.rows.shape[1] != data.rows.shape[1] or not set(served.names) <= set(data.names):
         raise LineageError(
             f"served rows must have the {data.rows.shape[1]} features and the labels of the data, got "
             f"{served.rows.shape[1]} and {', '.join(served.names[:8])}"
         )
-    return served
-
-
-def _joined(data: Labelled, served: Labelled) -> Labelled:
     places = np.array([data.names.index(name) for name in served.names], np.int64)
     return Labelled(
         np.concatenate([data.rows, served.rows]),
@@ -210,42 +246,17 @@ def _joined(data: Labelled, served: Labelled) -> Labelled:
     )
 
 
-def _proxies(
-    learnt: Floats, teacher: Predict, count: int, rng: np.random.Generator, classes: int
-) -> Iterator[Predict]:
-    """Models of the teacher's labels, every other one on mixtures of rows as well."""
-    for at in range(count):
-        rows = learnt[_some(len(learnt), rng)]
-        if at // len(KINDS) % 2:
-            one, other = rng.integers(len(rows), size=(2, 3 * len(rows)))
-            share = rng.uniform(0.2, 0.8, (len(one), 1))
-            rows = np.concatenate([rows, share * rows[one] + (1 - share) * rows[other]])
-        yield train(rows, teacher(rows).argmax(axis=1), classes, _kind(at), rng)
+def _counted(say: Say, total: int) -> Callable[[Iterator[Predict]], Iterator[Predict]]:
+    done = 0
 
+    def count(models: Iterator[Predict]) -> Iterator[Predict]:
+        nonlocal done
+        for model in models:
+            done += 1
+            say(done, total)
+            yield model
 
-def _kind(at: int) -> str:
-    return tuple(KINDS)[at % len(KINDS)]
-
-
-def _some(rows: int, rng: np.random.Generator) -> Ints:
-    share = float(np.exp(rng.uniform(np.log(1 / 6), np.log(4 / 5))))
-    return rng.permutation(rows)[: max(int(share * rows), 2)]
-
-
-def _rate(agreements: list[npt.NDArray[np.bool_]]) -> Floats:
-    """Chance of agreement, with one imagined answer each way."""
-    return (np.sum(agreements, axis=0) + 1.0) / (len(agreements) + 2.0)
-
-
-def _most_telling(student: Floats, control: Floats, count: int) -> Ints:
-    """Places of the queries where students and controls differ most, by Kullback-Leibler divergence.
-
-    Only those where most controls contradict the teacher: elsewhere whoever is skilled agrees with it, and a skilled
-    independent would pass for a student.
-    """
-    gain = student * np.log(student / control) + (1 - student) * np.log((1 - student) / (1 - control))
-    ranked = np.where(control <= MOST_CONTROLS, gain, gain - 1e6)
-    return np.sort(np.argsort(-ranked, kind="stable")[:count])
+    return count
 
 
 def _checked(teacher: Predict, classes: int) -> Predict:

@@ -1,21 +1,24 @@
-"""Test a classifier against a plan: agreement with the teacher where controls disagree, and its dark knowledge."""
+"""Test a classifier against a plan: the teacher's labels where strangers seldom give them, and its dark knowledge."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from kdguard.detectors.fingerprint.labels.classifiers import Answered
-from kdguard.detectors.fingerprint.labels.plan import Plan
+from kdguard.detectors.fingerprint.labels.plan import OTHER_ROWS, SAME_ROWS, Plan
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.lineage.matched import lean
-from kdguard.lineage.scored import About, Place, evidence_of, nothing_said, place_of, verdict_of
-from kdguard.lineage.verdict import LineageVerdict
+from kdguard.lineage.scored import About, Place, evidence_of, least, nothing_said, place_of, verdict_of
+from kdguard.lineage.verdict import Lineage, LineageVerdict
 from kdguard.stats.poisson_binomial import upper_tail
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 FEWEST_QUERIES = 20
 _SMALL = float(np.exp(-7))
@@ -23,8 +26,9 @@ _SAME = 0.99
 """A control that gives a suspect's label on so many of the queries, where labels differ much, is the suspect."""
 
 AGREEMENT = About(
-    name="labels.agreement", version="1", summary="labels of the teacher where controls seldom give them:"
+    name="labels.agreement", version="2", summary="labels of the teacher where strangers seldom give them:"
 )
+AMONG = {OTHER_ROWS: " of other rows", SAME_ROWS: " that learnt the teacher's own rows"}
 DARK = About(
     name="labels.dark_knowledge",
     version="1",
@@ -33,19 +37,34 @@ DARK = About(
 
 
 def examine_many(
-    plan: Plan, suspects: Mapping[str, Answered], family: str, alpha: float = 0.01
+    plan: Plan,
+    suspects: Mapping[str, Answered],
+    family: str,
+    alpha: float = 0.01,
+    *,
+    private_rows: bool = False,
 ) -> tuple[LineageVerdict, ...]:
     """One verdict a suspect; see `examine`."""
-    return tuple(examine(plan, name, answered, family, alpha) for name, answered in suspects.items())
+    return tuple(
+        examine(plan, name, answered, family, alpha, private_rows=private_rows)
+        for name, answered in suspects.items()
+    )
 
 
 def examine(
-    plan: Plan, suspect: str, answered: Answered, family: str = "teacher", alpha: float = 0.01
+    plan: Plan,
+    suspect: str,
+    answered: Answered,
+    family: str = "teacher",
+    alpha: float = 0.01,
+    *,
+    private_rows: bool = False,
 ) -> LineageVerdict:
     """Test one classifier.
 
-    The label test drives the verdict: the sum of log-likelihood ratios of the design over the queries answered, ranked
-    among the controls. Dark knowledge stands beside it, with a rank of its own.
+    The label test drives the verdict: the weights of the teacher's labels it gives, summed and ranked among the
+    controls, in each group of them; the less telling rank counts. Dark knowledge stands beside it, with a rank of its
+    own.
 
     Args:
         plan: Made before the suspect was asked.
@@ -53,6 +72,9 @@ def examine(
         answered: What it said to the plan's queries.
         family: Name of the teacher.
         alpha: Level of a claim.
+        private_rows: Nobody else holds the rows that the teacher learnt from, on their owner's word. Without it a
+            suspect must stand out among models of these very rows as well, which are nearly as like the teacher as
+            its copies are.
     """
     known = np.asarray(~np.isnan(answered.probabilities).any(axis=1), np.bool_)
     count = int(known.sum())
@@ -64,31 +86,50 @@ def examine(
         return nothing_said(
             suspect, family, "the same label whatever is asked: a constant tells nothing", queries=count
         )
-    others = others_of(plan, said, known)
-    place = place_of(_agreement(plan, said, others, known))
-    evidence = [evidence_of(place, AGREEMENT, suspect, family, count)]
+    others, groups = others_of(plan, said, known)
+    labels = np.concatenate([others.argmax(axis=2), said.argmax(axis=1)[None]])
+    agree = (labels == plan.teacher_labels[known]).astype(np.float64)
+    places = places_of(agree @ plan.weights[known], groups)
+    evidence = [
+        evidence_of(place, AGREEMENT, suspect, family, count, among=AMONG[group])
+        for group, place in places.items()
+    ]
     if answered.tells_probabilities:
-        dark = place_of(_dark(plan, said, others, known))
+        dark = place_of(_dark(plan, said, others[groups == OTHER_ROWS], known))
         evidence.append(evidence_of(dark, DARK, suspect, family, count))
-    evidence.append(_chance(plan, said, known, suspect, count, place))
-    return verdict_of(suspect, family, place, evidence, queries=count, alpha=alpha)
+    evidence.append(_chance(plan, said, known, suspect, count, places[OTHER_ROWS]))
+    place = places[OTHER_ROWS] if private_rows else least(tuple(places.values()))
+    verdict = verdict_of(suspect, family, place, evidence, queries=count, alpha=alpha)
+    return _explained(verdict, places[OTHER_ROWS].p_value <= alpha)
 
 
-def others_of(plan: Plan, said: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    """Answers of the controls to the queries answered, without the suspect under another name, (m, q, c)."""
+def places_of(scores: Floats, groups: Ints) -> dict[int, Place]:
+    """Where a suspect, last of m + 1 scores, stands among each group of controls, the groups given by shape (m,)."""
+    return {
+        int(group): place_of(np.append(scores[:-1][groups == group], scores[-1]))
+        for group in np.unique(groups)
+    }
+
+
+def others_of(plan: Plan, said: Floats, known: Bools) -> tuple[Floats, Ints]:
+    """Answers of the controls, without the suspect under another name, (m, q, c), and their groups."""
     controls = plan.controls[:, known]
     alike = (np.abs(controls - said).max(axis=2) < 1e-9).mean(axis=1)
-    return controls[alike < _SAME]
+    return controls[alike < _SAME], plan.groups[alike < _SAME]
 
 
-def _agreement(plan: Plan, said: Floats, others: Floats, known: npt.NDArray[np.bool_]) -> Floats:
-    labels = np.concatenate([others.argmax(axis=2), said.argmax(axis=1)[None]])
-    agrees = labels == plan.teacher_labels[known]
-    yes, no = plan.weights[:, known]
-    return np.asarray(np.where(agrees, yes, no).sum(axis=1), np.float64)
+def _explained(verdict: LineageVerdict, apart: bool) -> LineageVerdict:
+    """A suspect that models of other rows do not match, and models of the teacher's own rows do: both explain it."""
+    if verdict.verdict is not Lineage.NOT_SUPPORTED or not apart:
+        return verdict
+    reason = (
+        "stands out among models of other rows, but models trained on the teacher's own rows stand as high: a copy, or "
+        "one of these; declare the rows private if nobody else held them"
+    )
+    return replace(verdict, verdict=Lineage.INCONCLUSIVE, reason=reason)
 
 
-def _dark(plan: Plan, said: Floats, others: Floats, known: npt.NDArray[np.bool_]) -> Floats:
+def _dark(plan: Plan, said: Floats, others: Floats, known: Bools) -> Floats:
     """Lean towards the teacher's log-odds among the labels that it does not choose."""
     teacher = plan.teacher[known]
     chosen = teacher.argmax(axis=1)
@@ -105,24 +146,20 @@ def _dark(plan: Plan, said: Floats, others: Floats, known: npt.NDArray[np.bool_]
     return lean(readings, residual(teacher))
 
 
-def _chance(
-    plan: Plan, said: Floats, known: npt.NDArray[np.bool_], suspect: str, count: int, place: Place
-) -> Evidence:
-    """Agreements beside what controls' frequencies suggest; descriptive, since queries are not independent."""
+def _chance(plan: Plan, said: Floats, known: Bools, suspect: str, count: int, place: Place) -> Evidence:
+    """Agreements beside what strangers' frequencies suggest; descriptive, since queries are not independent."""
     agrees = int((said.argmax(axis=1) == plan.teacher_labels[known]).sum())
-    rates = plan.control_rates[known]
-    tail = upper_tail(rates, agrees)
-    mistakes = (plan.truth[known] >= 0) & (plan.truth[known] != plan.teacher_labels[known])
-    copied = int((said.argmax(axis=1) == plan.teacher_labels[known])[mistakes].sum())
+    copy, stranger = plan.rates[:, known]
     return Evidence(
         detector="labels.frequencies",
-        version="1",
+        version="2",
         subject=suspect,
         guarantee=Guarantee.DESCRIPTIVE,
         score=round(place.score, 6),
         n=count,
         summary=(
-            f"agrees with the teacher on {agrees} of {count} queries, controls on {rates.sum():.1f} on average; "
-            f"repeats {copied} of its {int(mistakes.sum())} mistakes on real rows; were queries independent, {tail:.2g}"
+            f"agrees with the teacher on {agrees} of {count} queries; on average strangers of the design do on "
+            f"{stranger.sum():.1f}, copies on {copy.sum():.1f}; were queries independent, "
+            f"{upper_tail(stranger, agrees):.2g}"
         ),
     )

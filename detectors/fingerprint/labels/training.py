@@ -7,11 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import softmax
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
 from threadpoolctl import threadpool_limits
 
 from kdguard.detectors.fingerprint.labels.network import Network
@@ -44,12 +47,24 @@ def _network(rng: np.random.Generator) -> Any:
     )
 
 
+def _support_vectors(rng: np.random.Generator) -> Any:
+    return SVC(C=float(10 ** rng.uniform(-0.5, 1.5)))
+
+
+def _tree(rng: np.random.Generator) -> Any:
+    return DecisionTreeClassifier(
+        min_samples_leaf=int(rng.integers(1, 5)), random_state=int(rng.integers(2**31))
+    )
+
+
 KINDS: Final[Mapping[str, Callable[[np.random.Generator], Any]]] = {
     "logistic": _logistic,
     "neighbours": _neighbours,
     "forest": _forest,
     "extra_trees": _extra_trees,
     "network": _network,
+    "support_vectors": _support_vectors,
+    "tree": _tree,
 }
 """Kinds of classifier; each draws its own settings."""
 
@@ -77,7 +92,16 @@ def train(rows: Floats, labels: Ints, classes: int, kind: str, rng: np.random.Ge
     def predict(asked: Floats) -> Floats:
         found = np.zeros((len(asked), classes))
         with threadpool_limits(1):
-            found[:, known] = model.predict_proba(asked)
+            found[:, known] = _probabilities(model, asked)
         return found
 
     return predict
+
+
+def _probabilities(model: Any, asked: Floats) -> Floats:
+    """A model's probabilities, of one that knows margins alone their softmax."""
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(asked), np.float64)
+    margins = np.asarray(model.decision_function(asked), np.float64)
+    scores = margins if margins.ndim == 2 else np.stack([-margins, margins], axis=1)
+    return np.asarray(softmax(scores, axis=1), np.float64)

@@ -34,8 +34,14 @@ def labels(
     ] = None,
     queries: Annotated[int, typer.Option(min=1, help="Most queries a suspect is asked.")] = 100,
     controls: Annotated[
-        int, typer.Option(min=1, help="Models trained here that suspects are ranked among.")
+        int, typer.Option(min=1, help="Models of each group trained here that suspects are ranked among.")
     ] = 250,
+    private_rows: Annotated[
+        bool,
+        typer.Option(
+            help="Nobody else holds the rows marked 'taught', on your word; else models of them count too."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Public seed of queries and controls.")] = 0,
     alpha: Annotated[
         float, typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.")
@@ -75,7 +81,7 @@ def labels(
             say,
             served=read_labelled(served) if served else None,
         )
-    typer.echo(f"{len(plan.queries)} queries ({plan.described()}), sha256 {plan.digest}", err=True)
+    typer.echo(f"{len(plan.queries)} queries: {plan.described()}; sha256 {plan.digest}", err=True)
     if plan_out:
         _write(plan, plan_out)
     if case and len(suspect_classifier or ()) != 1:
@@ -84,7 +90,7 @@ def labels(
     for where in suspect_classifier or ():
         suspect = open_classifier(where, owned=owned, permission=permission)
         answered = suspect.ask(plan.queries, plan.names)
-        verdicts.append(examine(plan, where, answered, "teacher", alpha))
+        verdicts.append(examine(plan, where, answered, "teacher", alpha, private_rows=private_rows))
         if case:
             write((NAME, VERSION), case_of(plan, where, answered, "teacher"), [data, Path(where)], case)
     finish(verdicts, as_json=as_json)

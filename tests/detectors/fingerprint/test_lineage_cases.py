@@ -65,16 +65,16 @@ def test_labels() -> None:
     rows = rng.normal(size=(200, 3))
     truth = (rows[:, 0] > 0).astype(np.int64)
     teacher = train(rows[:30], truth[:30], 2, "neighbours", rng)
-    settings = Settings(queries=30, controls=20, design=8, mixed=60, boundary=30)
-    plan = make_plan(labelled(rows, truth.tolist()), teacher, settings)
+    settings = Settings(queries=30, controls=20, design=14, each=30)
+    plan = make_plan(labelled(rows, truth.tolist(), np.arange(200) < 30), teacher, settings)
     answered = Answered(teacher(plan.queries), True)
     told = examine(plan, "suspect", answered, alpha=0.05)
     parts = label_case(plan, "suspect", answered, "teacher")
-    found = again("lineage.labels", *parts)[0]
-    assert found["p_value"] == told.p_value
+    found = again("lineage.labels", *parts, "2")
+    assert [one["p_value"] for one in found] == [one.p_value for one in told.evidence[:2]]
     assert parts[1]["digest"] == plan.digest
     with pytest.raises(InputError, match="one label a query"):
-        again("lineage.labels", parts[0] | {"controls": []}, parts[1])
+        again("lineage.labels", parts[0] | {"controls": []}, parts[1], "2")
 
 
 def test_served() -> None:
