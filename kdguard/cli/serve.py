@@ -43,7 +43,8 @@ def serve(
     key, server, listening = running.serve(settings)
     with listening:
         place = f"[{settings.host}]" if ":" in settings.host else settings.host
-        typer.echo(f"kdguard on http://{place}:{listening.getsockname()[1]}", err=True)
+        url = f"http://{place}:{listening.getsockname()[1]}"
+        typer.echo(f"kdguard on {url} (pages for analysts: {url}/pages)", err=True)
         if key is not None:
             typer.echo(f"the first API key, for everything, shown only now: {key}", err=True)
         server.run(sockets=[listening])

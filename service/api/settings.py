@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 HOURS_HELD = 24.0
@@ -120,6 +120,7 @@ class Settings(BaseSettings):
         alpha, fdr: Levels, as of `kdguard score`.
         scores: Whether this process scores; otherwise `kdguard worker` must run beside it.
         private_webhooks: Whether webhooks may go to private addresses.
+        trusted_proxies: Networks of TLS proxies whose `X-Forwarded-Proto` is believed, so that cookies are Secure.
         vault: Folder with the keys and ledger of each tenant's marks: `VAULT/TENANT/keys` and `VAULT/TENANT/ledger`.
         oidc: Issuer of bearer tokens, as JSON, or by `KDGUARD_SERVICE_OIDC__ISSUER` and so on; None = API keys only.
         kafka: Topics to read exchanges from, as a JSON list; needs `kdguard[kafka]`.
@@ -154,6 +155,7 @@ class Settings(BaseSettings):
     fdr: Annotated[float, Field(gt=0, lt=1)] = 0.1
     scores: bool = True
     private_webhooks: bool = False
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     vault: Path | None = None
     oidc: Oidc | None = None
     kafka: tuple[Kafka, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import ipaddress
 import secrets as random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -106,8 +107,22 @@ def give(request: Request, response: Response, session: Session) -> None:
         path="/pages",
         httponly=True,
         samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=over_tls(request),
     )
+
+
+def over_tls(request: Request) -> bool:
+    """Whether the browser's connection is encrypted: ours is, or a proxy that is trusted says so of its own."""
+    if request.url.scheme == "https":
+        return True
+    try:
+        peer = ipaddress.ip_address(request.client.host if request.client else "")
+    except ValueError:
+        return False
+    trusted = any(peer in network for network in service_of(request).settings.trusted_proxies)
+    # the last value is the one that the proxy beside us added
+    told = request.headers.get("x-forwarded-proto", "").rpartition(",")[2]
+    return trusted and told.strip().lower() == "https"
 
 
 def take(response: Response) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from kdguard.service.pages import sessions
 from kdguard.service.pages.entry import START, _onward
 from kdguard.service.store.api_keys import keys_of, now_us
 from tests.scoring_service.pages.visiting import Browser, seen, signed_in, stranger
-from tests.scoring_service.running import Running
+from tests.scoring_service.running import Running, running
 
 PAGES = (
     "/pages/accounts",
@@ -69,6 +70,25 @@ def test_the_cookie(visited: Running) -> None:
     assert browser.client.cookies["kdguard_session"] != planted
     assert seen(browser.get("/pages/accounts")).token() != token
     assert "kdg_" not in response.headers["set-cookie"]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "told", "secure"),
+    [
+        (("127.0.0.0/8",), "https", True),
+        (("10.0.0.0/8", "127.0.0.1/32"), "http, HTTPS", True),
+        (("127.0.0.0/8",), "https, http", False),
+        (("127.0.0.0/8",), "", False),
+        (("10.0.0.0/8", "::1/128"), "https", False),
+        ((), "https", False),
+    ],
+)
+def test_the_cookie_is_secure_behind_a_trusted_proxy(
+    tmp_path: Path, trusted: tuple[str, ...], told: str, secure: bool
+) -> None:
+    with running(tmp_path, scores=False, trusted_proxies=trusted) as service:
+        response = httpx.get(f"{service.url}/pages/sign-in", headers={"x-forwarded-proto": told})
+    assert ("; secure" in response.headers["set-cookie"].lower()) is secure
 
 
 @pytest.mark.parametrize(
