@@ -15,6 +15,7 @@ from kdguard.audit.case import case_from_json
 from kdguard.audit.case import run as run_case
 from kdguard.cli import app
 from tests.detectors.fingerprint.test_served import scene
+from tests.detectors.fingerprint.test_served_wording import answered
 
 MODELS = Path(__file__).parents[2] / "fixtures" / "models"
 Change = Callable[[pd.DataFrame], pd.DataFrame]
@@ -198,6 +199,23 @@ def test_the_account_whose_answers_were_learnt_is_named(log: Path) -> None:
         "--json",
     )
     assert (code, {one["verdict"] for one in found}) == (0, {"not_supported"})
+
+
+def test_accounts_named_together_are_one_question(log: Path) -> None:
+    code, found, _ = served(log, "--account", "a0", "--account", "a3")
+    assert (code, [one["account"] for one in found]) == (1, ["a0+a3"])
+    assert served(log, "--account", "a1", "--account", "a3")[0] == 0
+    assert "no text was served to account 'a9'" in served(log, "--account", "a9")[2]
+
+
+def test_a_suspect_of_whom_only_answers_are_known(tmp_path: Path) -> None:
+    texts, answers = answered(0.3, 1)
+    texts.to_csv(tmp_path / "texts.csv", index=False)
+    answers.to_csv(tmp_path / "answers.csv", index=False)
+    files = ("served", "--texts", tmp_path / "texts.csv", "--suspect", "suspect")
+    code, found, _ = run(*files, "--answers", tmp_path / "answers.csv", "--clean", "clean-1", "--json")
+    assert (code, found[0]["account"], found[0]["verdict"]) == (1, "a0", "supported")
+    assert "one kind of reading" in run(*files)[2]
 
 
 def test_served_answers_that_do_not_do(log: Path) -> None:

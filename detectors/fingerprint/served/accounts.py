@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm, rankdata
 
-from kdguard.detectors.fingerprint.served.table import Served
+from kdguard.detectors.fingerprint.served.table import MEASURES, Served
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.stats.multiplicity import holm
 
@@ -51,7 +51,7 @@ class AccountFound:
         account: Its name.
         evidence: With the p-value, unadjusted; None where too little was served.
         p_adjusted: Holm over all accounts that could be tested.
-        effect: Mean surplus over what was not served to it, nats a token.
+        effect: Mean surplus over what was not served to it, in the measure of the table.
         texts: Texts served to it that could be compared.
         against: Texts that they were compared with.
         withheld: Whether those were served to nobody.
@@ -82,7 +82,7 @@ class AccountFound:
             "p_value": self.evidence.p_value if self.evidence else None,
             "p_adjusted": self.p_adjusted,
             "p_floor": self.evidence.p_floor if self.evidence else 1.0,
-            "effect_nats": round(self.effect, 6),
+            "effect": round(self.effect, 6),
             "texts": self.texts,
             "against": self.against,
             "against_withheld": self.withheld,
@@ -164,7 +164,7 @@ def _account(
         p_floor=1.0 / (settings.deals + 1.0),
         n=texts,
         summary=(
-            f"{texts} answers served to {served.accounts[at]} are likelier by {effect:+.3f} nats a token than "
+            f"{texts} answers served to {served.accounts[at]} are {MEASURES[served.measure].format(effect)} than "
             f"{against} {'served to nobody' if withheld else 'of other accounts'}, beyond what {served.clean} clean "
             "models suggest"
         ),

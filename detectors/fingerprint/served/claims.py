@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from kdguard.detectors.fingerprint.served.accounts import Settings, rank_accounts
-from kdguard.detectors.fingerprint.served.table import Served
+from kdguard.detectors.fingerprint.served.table import LIKELIHOOD, MEASURES, Served
 from kdguard.errors import LineageError
 from kdguard.evidence import Abstention, Evidence
 from kdguard.ledger.derivation import KeyName
@@ -34,7 +34,10 @@ def served_accounts(
         stratum=np.array(statistics["stratum"], np.int64),
         surplus=np.array(statistics["surplus"], np.float64) / _GRID,
         clean=int(statistics["clean"]),
+        measure=str(statistics.get("measure", LIKELIHOOD)),
     )
+    if table.measure not in MEASURES:
+        raise LineageError(f"a case of served answers must be measured by {' or '.join(MEASURES)}")
     if not len(table.account) == len(table.stratum) == len(table.surplus):
         raise LineageError("a case of served answers must have an account, a stratum and a surplus a text")
     suspect = str(statistics["suspect"])
@@ -48,7 +51,7 @@ def served_accounts(
 
 
 def statistics_of(table: Served, suspect: str) -> dict[str, Any]:
-    """What `served_accounts` takes; surpluses in millionths of a nat."""
+    """What `served_accounts` takes; surpluses in millionths."""
     return {
         "suspect": suspect,
         "accounts": list(table.accounts),
@@ -56,4 +59,5 @@ def statistics_of(table: Served, suspect: str) -> dict[str, Any]:
         "stratum": table.stratum.tolist(),
         "surplus": np.round(table.surplus * _GRID).astype(int).tolist(),
         "clean": table.clean,
+        "measure": table.measure,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +18,18 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 COLUMNS: Final = ("text_id", "account", "tokens")
-_RENAMED: Final = {"request_id": "text_id", "account_id": "account", "output_tokens": "tokens"}
+READ: Final = ("model", "text_id", "logprob")
+LIKELIHOOD, WORDING = "likelihood", "wording"
+MEASURES: Final = {
+    LIKELIHOOD: "likelier by {:+.3f} nats a token",
+    WORDING: "nearer in wording by a cosine of {:+.3f}",
+}
+_RENAMED: Final = {
+    "request_id": "text_id",
+    "account_id": "account",
+    "output_tokens": "tokens",
+    "response": "text",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +37,13 @@ class Served:
     """Texts, and how much likelier a suspect finds each than clean models suggest.
 
     Attributes:
-        accounts: Names of the accounts, sorted.
-        account: Place of the account each text was served to, -1 = to nobody, shape (n,).
+        accounts: Names of the accounts to be tested.
+        account: Place of the account each text was served to, -1 = to nobody, beyond the names = one that is not
+            tested, shape (n,).
         stratum: Texts are exchangeable within a stratum: one prompt's twins, one kind of prompt, shape (n,).
-        surplus: Log-probability a token that clean models do not explain, nats, shape (n,).
+        surplus: What clean models do not explain of how near the suspect is to each text, shape (n,).
         clean: Clean models used.
+        measure: Of the surplus, one of `MEASURES`.
     """
 
     accounts: tuple[str, ...]
@@ -38,6 +51,22 @@ class Served:
     stratum: Ints
     surplus: Floats
     clean: int
+    measure: str = LIKELIHOOD
+
+    def together(self, accounts: Sequence[str]) -> Served:
+        """Some accounts taken as one, named beforehand; the others' texts stay as what they are compared with.
+
+        Raises:
+            LineageError: An account is not there.
+        """
+        missing = [name for name in accounts if name not in self.accounts]
+        if missing:
+            raise LineageError(
+                f"no text was served to account '{missing[0]}'; there is {', '.join(self.accounts[:6])}"
+            )
+        chosen = [self.accounts.index(name) for name in accounts]
+        account = np.where(self.account < 0, -1, np.where(np.isin(self.account, chosen), 0, 1))
+        return replace(self, accounts=("+".join(accounts),), account=account)
 
 
 def read_served(texts: Path, likelihoods: Path, suspect: str, clean: Sequence[str]) -> Served:
@@ -61,25 +90,57 @@ def served_of(texts: pd.DataFrame, likelihoods: pd.DataFrame, suspect: str, clea
     Raises:
         LineageError: A column is missing, a model has no readings, or hardly any text is left.
     """
-    told = texts.rename(columns={old: new for old, new in _RENAMED.items() if new not in texts.columns})
-    if "use" in told.columns:
-        told = told[told["use"].isin(["served", "withheld"])]
-    for name, wanted in (("texts", COLUMNS), ("likelihoods", ("model", "text_id", "logprob"))):
-        frame = told if name == "texts" else likelihoods
-        missing = [column for column in wanted if column not in frame.columns]
-        if missing:
-            raise LineageError(f"{name}: must have columns {', '.join(wanted)}; missing {', '.join(missing)}")
+    told = served_texts(texts, COLUMNS)
+    missing = [column for column in READ if column not in likelihoods.columns]
+    if missing:
+        raise LineageError(f"likelihoods: must have columns {', '.join(READ)}; missing {', '.join(missing)}")
     wide = likelihoods[likelihoods["text_id"].isin(told["text_id"])].pivot_table(
         index="text_id", columns="model", values="logprob"
     )
-    absent = [name for name in (suspect, *clean) if name not in wide.columns]
+    rates = wide.div(told.set_index("text_id")["tokens"].clip(lower=1), axis=0)
+    return joined(told, rates, suspect, clean, LIKELIHOOD)
+
+
+def served_texts(texts: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """Texts, or exchanges, that were served or might have been; each once.
+
+    Raises:
+        LineageError: A column is missing.
+    """
+    told = texts.rename(columns={old: new for old, new in _RENAMED.items() if new not in texts.columns})
+    if "use" in told.columns:
+        told = told[told["use"].isin(["served", "withheld"])]
+    missing = [column for column in columns if column not in told.columns]
+    if missing:
+        raise LineageError(f"texts: must have columns {', '.join(columns)}; missing {', '.join(missing)}")
+    return told.drop_duplicates("text_id")
+
+
+def joined(
+    told: pd.DataFrame, near: pd.DataFrame, suspect: str, clean: Sequence[str], measure: str
+) -> Served:
+    """Join texts with how near models are to them.
+
+    Args:
+        told: As `served_texts` gives them.
+        near: One column a model, rows by `text_id`.
+        suspect: Model.
+        clean: Clean models.
+        measure: What `near` is measured in.
+
+    Raises:
+        LineageError: A model has no readings, or hardly any text is left.
+    """
+    absent = [name for name in (suspect, *clean) if name not in near.columns]
     if absent:
         raise LineageError(f"no readings of model '{absent[0]}' on these texts")
-    read = told.drop_duplicates("text_id").set_index("text_id").join(wide[[suspect, *clean]], how="inner")
-    read = read.dropna(subset=[suspect, *clean])
+    models = [suspect, *clean]
+    read = told.set_index("text_id").join(near[models].add_prefix("near "), how="inner")
+    columns = [f"near {name}" for name in models]
+    read = read.dropna(subset=columns)
     if len(read) < 20:
         raise LineageError(f"{len(read)} texts with readings of all models; a test needs 20")
-    rates = read[[suspect, *clean]].to_numpy(np.float64) / read[["tokens"]].clip(lower=1).to_numpy(np.float64)
+    rates = read[columns].to_numpy(np.float64)
     names = tuple(sorted(map(str, read["account"].dropna().unique())))
     strata = read["stratum"] if "stratum" in read.columns else pd.Series(0, index=read.index)
     return Served(
@@ -88,6 +149,7 @@ def served_of(texts: pd.DataFrame, likelihoods: pd.DataFrame, suspect: str, clea
         stratum=pd.factorize(strata)[0].astype(np.int64),
         surplus=_unexplained(rates[:, 0], rates[:, 1:]),
         clean=len(clean),
+        measure=measure,
     )
 
 

@@ -8,16 +8,30 @@ from typing import Annotated
 import orjson
 import typer
 
+from kdguard.errors import LineageError
+
 
 def served(
     texts: Annotated[
         Path,
         typer.Option(help="Exchanges, or text_id, account (null: nobody), tokens, stratum.", exists=True),
     ],
-    likelihoods: Annotated[
-        Path, typer.Option(help="Table model, text_id, logprob; 'lineage read' writes it.", exists=True)
-    ],
     suspect: Annotated[str, typer.Option(help="Model to test.")],
+    likelihoods: Annotated[
+        Path | None,
+        typer.Option(help="Table model, text_id, logprob; 'lineage read' writes it.", exists=True),
+    ] = None,
+    answers: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where no log-probabilities are to be had: table model, prompt_id or prompt, response.",
+            exists=True,
+        ),
+    ] = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option(help="Account named beforehand; repeat it and they are tested together, as one."),
+    ] = None,
     clean: Annotated[
         list[str] | None, typer.Option(help="Model that never saw these answers; repeatable.")
     ] = None,
@@ -32,12 +46,27 @@ def served(
 ) -> None:
     """Rank accounts by how much a suspect prefers what they were served to exchangeable answers that they were not.
 
+    By the likelihoods it gives them, or by how it words its own answers to the same prompts, which tells less.
     Exit status: 0 no account named, 1 named, 2 bad usage or input.
     """
-    from kdguard.detectors.fingerprint.served import Settings, rank_accounts, read_served
+    from kdguard.detectors.fingerprint.served import (
+        Settings,
+        rank_accounts,
+        read_served,
+        served_by_wording,
+    )
+    from kdguard.lineage.tables import read_numbers
 
+    read = likelihoods or answers
+    if read is None or (likelihoods and answers):
+        raise LineageError("give --likelihoods, or --answers where there are none: one kind of reading")
     settings = Settings(seed=seed, deals=deals, drawn=drawn, alpha=alpha)
-    table = read_served(texts, likelihoods, suspect, clean or ())
+    if answers:
+        table = served_by_wording(read_numbers(texts), read_numbers(answers), suspect, clean or ())
+    else:
+        table = read_served(texts, read, suspect, clean or ())
+    if account:
+        table = table.together(account)
     found = rank_accounts(table, suspect, settings)
     for one in found:
         if as_json:
@@ -54,5 +83,5 @@ def served(
         from kdguard.detectors.fingerprint.served.claims import NAME, VERSION, statistics_of
 
         parts = statistics_of(table, suspect), asdict(settings)
-        write((NAME, VERSION), parts, [texts, likelihoods], case)
+        write((NAME, VERSION), parts, [texts, read], case)
     raise typer.Exit(int(any(one.p_adjusted is not None and one.p_adjusted <= alpha for one in found)))
