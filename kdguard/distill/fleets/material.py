@@ -13,7 +13,7 @@ from kdguard.distill.corpora.example import Example
 from kdguard.distill.corpora.worlds import World, drawn_world, world_of
 from kdguard.distill.fleets.recipe import Recipe
 from kdguard.distill.fleets.roster import Member
-from kdguard.distill.students.data import PADDING, Document, SoftTargets, TrainingData, from_topk
+from kdguard.distill.students.data import Document, TrainingData
 from kdguard.distill.students.documents import (
     Pair,
     ask,
@@ -21,7 +21,7 @@ from kdguard.distill.students.documents import (
     documents_of_transcripts,
     with_reasoning,
 )
-from kdguard.distill.students.packing import pack
+from kdguard.distill.students.packing import pack_for
 from kdguard.distill.students.plan import Mix
 from kdguard.distill.students.tokenizer import train_tokenizer
 from kdguard.distill.transcripts.reader import Transcripts
@@ -103,32 +103,8 @@ def documents_of(
 
 def packed(member: Member, documents: Sequence[Document], length: int) -> tuple[TrainingData, Mix]:
     """Rows to train on and the objective: soft targets where a route has them, one-hot ones beside them."""
-    if any(document.soft is not None for document in documents):
-        return pack([hardened(document) for document in documents], length), SOFT
-    return pack(documents, length), Mix()
-
-
-def hardened(document: Document) -> Document:
-    """A document whose tokens all have soft targets: those without are their own, the end of an answer among them.
-
-    So text and soft targets weigh alike, and nothing that is to be learnt is left to a loss of weight 0.
-    """
-    told = np.empty(0, np.int32) if document.soft_at is None else document.soft_at
-    taught = np.flatnonzero(document.weights[1:] > 0) + 1
-    bare = np.setdiff1d(taught, told).astype(np.int32)
-    width = 1 if document.soft is None else document.soft.width
-    ids = np.full((len(bare), width), PADDING, np.int32)
-    logprobs = np.full((len(bare), width), -np.inf, np.float32)
-    ids[:, 0], logprobs[:, 0] = document.tokens[bare], 0.0
-    own = from_topk(ids, logprobs)
-    if document.soft is None:
-        return replace(document, soft=own, soft_at=bare)
-    order = np.argsort(np.concatenate([told, bare]), kind="stable")
-    parts = [
-        np.concatenate([getattr(document.soft, name), getattr(own, name)])[order]
-        for name in ("ids", "logprobs", "tail")
-    ]
-    return replace(document, soft=SoftTargets(*parts), soft_at=np.concatenate([told, bare])[order])
+    mix = SOFT if any(document.soft is not None for document in documents) else Mix()
+    return pack_for(mix, documents, length), mix
 
 
 def _taken(member: Member, recipe: Recipe, tokenizer: Any, told: Transcripts, name: str) -> list[Document]:

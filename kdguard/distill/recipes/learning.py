@@ -14,7 +14,7 @@ from kdguard.distill.procedures.text import text
 from kdguard.distill.recipes.choice import procedure_of
 from kdguard.distill.recipes.job import Job
 from kdguard.distill.recipes.models import check_vocabulary
-from kdguard.distill.students.packing import pack
+from kdguard.distill.students.packing import pack_for
 from kdguard.distill.students.plan import Slot
 from kdguard.distill.students.shapes import shape_of
 from kdguard.distill.students.tokenizer import special_ids
@@ -79,7 +79,7 @@ def _is_plain(job: Job) -> bool:
 
 def _fleet(job: Job) -> Trained:
     recipe, blank = job.recipe, job.blank
-    data = pack([item.document for item in job.items], recipe.student.length)
+    data = pack_for(job.mix, [item.document for item in job.items], recipe.student.length)
     start, shape = None, blank.shape
     if shape is None:
         model = blank.model(device="cpu")

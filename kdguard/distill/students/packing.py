@@ -5,11 +5,21 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kdguard.distill.students.data import PADDING, Document, Float32, Int32, SoftTargets, TrainingData
+from kdguard.distill.students.data import (
+    PADDING,
+    Document,
+    Float32,
+    Int32,
+    SoftTargets,
+    TrainingData,
+    from_topk,
+)
+from kdguard.distill.students.plan import Mix
 from kdguard.errors import TrainingError
 
 
@@ -41,6 +51,42 @@ def pack(documents: Sequence[Document], length: int, *, padding_id: int = 0) -> 
     sizes = np.array([min(len(document.tokens), length) for document in kept])
     row_of = best_fit(sizes, length)
     return _lay_out(kept, sizes, row_of, length, padding_id, cut)
+
+
+def pack_for(mix: Mix, documents: Sequence[Document], length: int) -> TrainingData:
+    """Pack for an objective: where it learns from soft targets alone, tokens that have none become their own.
+
+    Args:
+        mix: The objective.
+        documents: As for `pack`.
+        length: Tokens a row.
+    """
+    if not mix.text and any(document.soft is not None for document in documents):
+        documents = [hardened(document) for document in documents]
+    return pack(documents, length)
+
+
+def hardened(document: Document) -> Document:
+    """A document whose tokens all have soft targets: those without are their own, the end of an answer among them.
+
+    So text and soft targets weigh alike, and nothing that is to be learnt is left to a loss of weight 0.
+    """
+    told = np.empty(0, np.int32) if document.soft_at is None else document.soft_at
+    taught = np.flatnonzero(document.weights[1:] > 0) + 1
+    bare = np.setdiff1d(taught, told).astype(np.int32)
+    width = 1 if document.soft is None else document.soft.width
+    ids = np.full((len(bare), width), PADDING, np.int32)
+    logprobs = np.full((len(bare), width), -np.inf, np.float32)
+    ids[:, 0], logprobs[:, 0] = document.tokens[bare], 0.0
+    own = from_topk(ids, logprobs)
+    if document.soft is None:
+        return replace(document, soft=own, soft_at=bare)
+    order = np.argsort(np.concatenate([told, bare]), kind="stable")
+    parts = [
+        np.concatenate([getattr(document.soft, name), getattr(own, name)])[order]
+        for name in ("ids", "logprobs", "tail")
+    ]
+    return replace(document, soft=SoftTargets(*parts), soft_at=np.concatenate([told, bare])[order])
 
 
 def best_fit(sizes: NDArray[np.int64], length: int) -> NDArray[np.int64]:

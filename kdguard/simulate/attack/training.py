@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdguard.distill.recipes.families import family_of
 from kdguard.distill.students.data import Document
-from kdguard.distill.students.packing import pack
+from kdguard.distill.students.packing import pack_for
 from kdguard.distill.students.plan import Mix, Slot
 from kdguard.distill.students.plan import Plan as Schedule
 from kdguard.distill.students.shapes import named_shape
@@ -62,9 +62,9 @@ def train_student(
     Raises:
         TrainingError: The training cannot go on, or there are no soft targets where the objective needs them.
     """
-    data = pack(documents, table.length)
-    shape = named_shape(table.shape, vocab=fitted_vocab(tokenizer), context=max(1024, table.length))
     mix, schedule = mix_of(table), Schedule(steps=table.steps, rows=table.rows)
+    data = pack_for(mix, documents, table.length)
+    shape = named_shape(table.shape, vocab=fitted_vocab(tokenizer), context=max(1024, table.length))
     record = {
         "data": data.digest(),
         "shape": shape.record(),

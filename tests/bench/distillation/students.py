@@ -10,7 +10,7 @@ import torch
 
 from kdguard.distill.students.data import Document
 from kdguard.distill.students.fleet import Fleet, train_fleet
-from kdguard.distill.students.packing import pack
+from kdguard.distill.students.packing import pack_for
 from kdguard.distill.students.plan import Mix, Plan, Slot
 from kdguard.distill.students.shapes import Shape
 from kdguard.distill.students.weights import unstack
@@ -42,7 +42,7 @@ class Kind:
 
 def slots_of(kind: Kind, setting: Setting) -> list[Slot]:
     """One slot a seed; its steps are as many as its share of supervised tokens asks for."""
-    data = pack(kind.documents, setting.context)
+    data = pack_for(kind.mix, kind.documents, setting.context)
     steps = max(1, round(setting.tokens / (data.supervised / data.rows * setting.student_rows)))
     return [
         Slot(name=f"{kind.name} {seed}", data=data, mix=kind.mix, seed=100 + seed, steps=steps)

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kdguard.distill.fleets.material import hardened
 from kdguard.distill.students.data import Document, from_topk
+from kdguard.distill.students.packing import hardened, pack_for
+from kdguard.distill.students.plan import Mix
 
 TOKENS = np.array([5, 6, 7, 8, 2], np.int32)
 WEIGHTS = np.array([0, 0, 1, 1, 1], np.float32)
@@ -41,3 +42,13 @@ def test_what_has_all_its_targets_stays() -> None:
     assert once.soft is not None
     assert twice.soft is not None
     np.testing.assert_array_equal(once.soft.ids, twice.soft.ids)
+
+
+def test_soft_targets_alone_leave_no_taught_token_without_one() -> None:
+    told = from_topk(np.array([[7, 9]], np.int32), np.log(np.array([[0.7, 0.2]], np.float32)))
+    document = Document(TOKENS, WEIGHTS, "teacher", told, np.array([2], np.int32))
+    alone = pack_for(Mix(text=0.0, soft=1.0), [document], 8)
+    beside = pack_for(Mix(text=0.3, soft=0.7), [document], 8)
+    for data, described in ((alone, 3), (beside, 1)):
+        assert data.soft_rows is not None
+        assert int((data.soft_rows[data.weights > 0] >= 0).sum()) == described
