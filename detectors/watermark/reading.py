@@ -10,13 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.json
-import pyarrow.parquet
 
 from kdguard.detectors.watermark.mark import Mark, tokenizer_digest
 from kdguard.detectors.watermark.windows import Ints, Texts
 from kdguard.errors import WatermarkError
+from kdguard.readers.handed import arrow_table
 
 TEXT_COLUMNS: Final = ("token_ids", "response", "text")
 PROMPT_COLUMNS: Final = ("prompt_ids", "prompt")
@@ -126,16 +124,12 @@ def _check_tokenizer(tokenizer: Any | None, mark: Mark) -> list[str]:
 def _table(path: Path) -> pa.Table:
     if not path.is_file():
         raise WatermarkError(f"{path}: no such file")
+    if path.suffix != ".txt":
+        return arrow_table(path, WatermarkError)
     try:
-        if path.suffix == ".parquet":
-            return pyarrow.parquet.read_table(path)
-        if path.suffix == ".csv":
-            return pyarrow.csv.read_csv(path, parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
-        if path.suffix == ".txt":
-            return pa.table({"text": [path.read_text(encoding="utf-8")]})
-        return pyarrow.json.read_json(path)
-    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
-        raise WatermarkError(f"{path}: must be Parquet, JSON lines, CSV or .txt in UTF-8: {error}") from error
+        return pa.table({"text": [path.read_text(encoding="utf-8")]})
+    except (OSError, UnicodeDecodeError) as error:
+        raise WatermarkError(f"{path}: must be text in UTF-8: {error}") from error
 
 
 def _column(table: pa.Table, given: str | None, usual: Sequence[str], path: Path) -> str:

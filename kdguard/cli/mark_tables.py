@@ -45,17 +45,6 @@ def input_digest(path: Path) -> dict[str, Any]:
 
 
 def _read(path: Path) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.json
-    import pyarrow.parquet
+    from kdguard.readers.handed import arrow_table
 
-    try:
-        if path.suffix == ".parquet":
-            return pyarrow.parquet.read_table(path)
-        if path.suffix == ".csv":
-            multiline = pyarrow.csv.ParseOptions(newlines_in_values=True)
-            return pyarrow.csv.read_csv(path, parse_options=multiline)
-        return pyarrow.json.read_json(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: must be a Parquet, CSV or JSONL table: {error}") from error
+    return arrow_table(path, InputError)

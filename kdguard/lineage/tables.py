@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from kdguard.errors import LineageError
+from kdguard.readers.handed import data_frame, must_have
 
 
 def read_frame(
@@ -23,47 +24,22 @@ def read_frame(
     Raises:
         LineageError: It cannot be read or lacks a column.
     """
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix in {".jsonl", ".ndjson", ".json"}:
-            frame = pd.read_json(path, lines=True, dtype=False if types is None else dict(types))
-        elif types is None:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        else:
-            frame = pd.read_csv(path, dtype=dict(types))
-    except (OSError, ValueError) as error:
-        raise LineageError(
-            f"{path}: must be Parquet, CSV or JSON lines with a header, got: {error}"
-        ) from error
-    return _having(frame, columns, path)
+    frame = data_frame(path, LineageError, types=types)
+    must_have(list(frame.columns), columns, path, LineageError)
+    return frame
 
 
 def read_numbers(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Read a table of numbers and names, types as they are found; further columns stay.
 
     Args:
-        path: Parquet or CSV.
+        path: Parquet, CSV, or JSON lines.
         columns: Must be there.
 
     Raises:
         LineageError: It cannot be read or lacks a column.
     """
-    try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise LineageError(f"{path}: must be Parquet or CSV, got: {error}") from error
-    return _having(frame, columns, path)
-
-
-def _having(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> pd.DataFrame:
-    missing = [name for name in columns if name not in frame.columns]
-    if missing:
-        told = ", ".join(map(str, frame.columns)) or "no columns"
-        raise LineageError(
-            f"{path}: must have columns {', '.join(columns)}; missing {', '.join(missing)}, got {told}"
-        )
-    return frame
+    return read_frame(path, columns, types={})
 
 
 def once_each(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:

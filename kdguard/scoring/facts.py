@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from kdguard.errors import AccountsError
 from kdguard.exchanges.schema import ACCOUNTS
 from kdguard.features.text import hash_identities
+from kdguard.readers.handed import data_frame
 
 Codes = npt.NDArray[np.uint64]
 
@@ -58,17 +59,7 @@ def read_accounts(path: Path) -> pa.Table:
     Raises:
         AccountsError: The file cannot be read, has no `account_id`, or names an account twice.
     """
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-        elif path.suffix in {".jsonl", ".ndjson", ".json"}:
-            frame = pd.read_json(path, lines=True, dtype=False)
-        else:
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    except (OSError, ValueError) as error:
-        raise AccountsError(
-            f"{path}: must be CSV, JSON lines or Parquet with a header, got: {error}"
-        ) from error
+    frame = data_frame(path, AccountsError, nulls=[""])
     return accounts_table(frame, name=str(path))
 
 

@@ -24,9 +24,10 @@ def read(
     from kdguard.cli.lineage.lines import counted
     from kdguard.cli.progress import one_thread
     from kdguard.detectors.fingerprint.logprobs.reading import read_model
+    from kdguard.lineage.tables import read_numbers
 
     one_thread()
-    told = pd.read_parquet(texts) if texts.suffix == ".parquet" else pd.read_csv(texts)
+    told = read_numbers(texts)
     found = []
     with counted("reading models") as say:
         for at, folder in enumerate(models):

@@ -105,7 +105,7 @@ def test_too_little_and_strangers(tmp_path: Path) -> None:
     with pytest.raises(LineageError, match="a test needs 20"):
         served_of(texts.head(10), readings, "suspect", [])
     (tmp_path / "texts.parquet").write_bytes(b"PAR1")
-    with pytest.raises(LineageError, match="must be Parquet or CSV"):
+    with pytest.raises(LineageError, match="must be Parquet, JSON lines or CSV"):
         read_served(tmp_path / "texts.parquet", tmp_path / "texts.parquet", "suspect", [])
 
 
