@@ -38,7 +38,7 @@ from kdguard.service.gateway.facts import Facts
 from kdguard.service.gateway.policy import Policy, read_policy
 from kdguard.service.gateway.recording import Recorder
 from kdguard.service.ingest.kafka import OTLP, Feeder, check_installed, connected
-from kdguard.service.live import learning, lineage_jobs
+from kdguard.service.live import learning, lineage_jobs, served_jobs
 from kdguard.service.live.baselines import shipped_baseline
 from kdguard.service.live.worker import Worker
 from kdguard.service.marks import jobs as mark_jobs
@@ -107,9 +107,11 @@ def open_service(settings: Settings) -> Service:
         refresh_s=settings.refresh_s,
         groups_s=settings.groups_s,
         hold_s=settings.hold_s,
+        signal_days=settings.signal_days,
         private_webhooks=settings.private_webhooks,
         errands={
             learning.KIND: learning.Learning(database, secrets, settings.data).run,
+            served_jobs.KIND: served_jobs.LogLinks(database, secrets).run,
             lineage_jobs.KIND: lineage_jobs.LineageAudits(database, secrets).run,
             mark_jobs.KIND: mark_jobs.Checker(database, secrets, settings.data, vault).run,
         },

@@ -56,6 +56,14 @@ LINEAGE: dict[str, Any] = {
     "controls": [{"teacher_family": "a", "control": "other-1", "kind": "student_pool"}],
     "named": ["a"],
 }
+SERVED: dict[str, Any] = {
+    "suspect": "student-7",
+    "clean": ["other-1"],
+    "likelihoods": [
+        {"model": "student-7", "request_id": "req-1", "logprob": -21.5},
+        {"model": "other-1", "request_id": "req-1", "logprob": -24.25},
+    ],
+}
 
 
 def text(example: str, description: str) -> dict[str, Any]:

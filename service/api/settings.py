@@ -114,6 +114,7 @@ class Settings(BaseSettings):
         groups_s: Seconds between two searches for groups, at least.
         hold_hours: Hours that bodies are kept, encrypted, after they were folded; at most 24 without retention.
         retain_days: Days that bodies are kept, for exhibits and lineage; 0 = retention is off.
+        signal_days: Days before the newest exchange for which signals, and so scores, are kept; 0 = for ever.
         decision_ms: Time in which an inline decision is made; afterwards the request goes through, and is counted.
         policy: File of the gateway policy; without it every request goes through.
         dry_run: Whether decisions are only recorded, whatever the policy says.
@@ -148,6 +149,7 @@ class Settings(BaseSettings):
     groups_s: Annotated[float, Field(gt=0)] = 120.0
     hold_hours: Annotated[float, Field(ge=0)] = HOURS_HELD
     retain_days: Annotated[int, Field(ge=0)] = 0
+    signal_days: Annotated[int, Field(ge=0)] = 400
     decision_ms: Annotated[float, Field(gt=0)] = 50.0
     policy: Path | None = None
     dry_run: bool = True

@@ -52,6 +52,7 @@ class Bodies:
         tenant: Whose.
         since_us, until_us: The period, its end excluded; None = all.
         progress: Told how much was read, of all passes.
+        passes: Times that they will be iterated over.
         exchanges: Read in the first pass.
         accounts: Seen in the first pass.
     """
@@ -62,12 +63,13 @@ class Bodies:
     since_us: int | None
     until_us: int | None
     progress: Callable[[float], None]
+    passes: int = _PASSES
     exchanges: int = 0
     accounts: set[str] = field(default_factory=set)
-    _passes: int = 0
+    _done: int = 0
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        numbers, first = sealed(self.folder), self._passes == 0
+        numbers, first = sealed(self.folder), self._done == 0
         for at, number in enumerate(numbers):
             for batch in unseal_segment(self.folder, number, self.keys, self.tenant):
                 kept = batch.filter(self._wanted(batch))
@@ -76,9 +78,9 @@ class Bodies:
                     self.accounts |= {str(one) for one in pc.unique(kept.column("account_id")).to_pylist()}
                 if kept.num_rows:
                     yield kept
-            done = min(self._passes + (at + 1) / len(numbers), _PASSES)
-            self.progress(0.9 * done / _PASSES)
-        self._passes += 1
+            done = min(self._done + (at + 1) / len(numbers), self.passes)
+            self.progress(0.9 * done / self.passes)
+        self._done += 1
 
     def _wanted(self, batch: pa.RecordBatch) -> pa.Array[Any]:
         time_us = batch.column("time").cast(pa.int64()).to_numpy()  # every exchange of the journal has one

@@ -157,6 +157,30 @@ def without(folder: Path, subject: int) -> int:
     return gone
 
 
+def expire(folder: Path, before_us: int) -> int:
+    """Rewrite the parts that hold signals of before a time, without these; returns how many signals went.
+
+    A part stays, be it empty: that it is there says that its segments were encoded.
+    """
+    gone = 0
+    for part in parts_of(folder):
+        counts = counts_of(folder, part)
+        if not counts.exchanges or counts.first_us >= before_us:
+            continue
+        table = read_part(folder, part)
+        kept = table.filter(pa.array(table["time_us"].to_numpy() >= before_us))
+        here = table.num_rows - kept.num_rows
+        if here:
+            less = Counts()
+            if kept.num_rows:
+                less = Counts(
+                    counts.exchanges - here, counts.unattributed, counts.late, *span(kept["time_us"])
+                )
+            write_part(folder, part, kept.to_batches(), less)
+            gone += here
+    return gone
+
+
 def span(times: pa.ChunkedArray[Any] | pa.Array[Any]) -> tuple[int, int]:
     """First and last of some times; (0, 0) of none."""
     if not len(times):

@@ -35,6 +35,8 @@ from kdguard.service.store.secrets import Secrets
 PARTITIONS = 8
 _PASSED = "passed"
 _ROWS_A_TRANSACTION = 2_000
+_DAY_US = 86_400_000_000
+_AT_ONCE = 1 / 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,26 @@ class TenantScoring:
             if number <= reach and time.time() - path.stat().st_mtime >= hold_s:
                 path.unlink()
                 gone += 1
+        return gone
+
+    def expire(self, days: float) -> int:
+        """Erase signals that are older than so many days, once there are any; returns how many went.
+
+        Age is counted back from the newest exchange and not from now, so that a clock that jumps erases nothing, and a
+        log of years ago can be looked at. What was folded cannot be taken out of a state, so the rest is folded anew: a
+        twelfth of the time goes at once, so that this happens seldom.
+        """
+        held = [count for count in self._counts.values() if count.last_us]
+        newest_us = max((count.last_us for count in held), default=0)
+        if not held or min(count.first_us for count in held) >= newest_us - days * _DAY_US:
+            return 0
+        shutil.rmtree(self._state, ignore_errors=True)  # first: it must not outlive what it was folded from
+        self._state.mkdir(mode=0o700)
+        gone = parts.expire(self._signals, int(newest_us - days * (1 - _AT_ONCE) * _DAY_US))
+        self._counts.clear()
+        self._count()
+        self._partitions = [Partition() for _ in range(PARTITIONS)]
+        self._seen = self._groups = None
         return gone
 
     def forget(self, account: str, subject: int) -> None:

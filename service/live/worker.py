@@ -52,6 +52,7 @@ class Worker:
         refresh_s: Seconds between two looks, at least.
         groups_s: Seconds between two searches for groups, at least.
         hold_s: Seconds that bodies are kept after folding.
+        signal_days: Days before the newest exchange that signals are kept; 0 = for ever.
         private_webhooks: Whether webhooks may go to private addresses.
         errands: Jobs that are done beside scoring, by kind.
         clock: Seconds, never going back.
@@ -65,6 +66,7 @@ class Worker:
     refresh_s: float = 10.0
     groups_s: float = 120.0
     hold_s: float = 86_400.0
+    signal_days: int = 0
     private_webhooks: bool = False
     errands: Mapping[str, Work] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
@@ -157,6 +159,8 @@ class Worker:
             tenant.look(self, now)
         if now >= tenant.next_tidy:
             tenant.scoring.tidy(self.hold_s)
+            if self.signal_days and tenant.scoring.expire(self.signal_days):
+                tenant.dirty = True
             tenant.next_tidy = now + _TIDY_S
         return busy
 

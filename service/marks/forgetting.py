@@ -1,4 +1,4 @@
-"""What marks hold of an account that is deleted: watermarks of its own, and results of checks that name it.
+"""What marks hold of an account that is deleted: watermarks of its own, and results of checks and log links.
 
 Plans of canaries and twins stay: they are encrypted, and what was committed to cannot be taken back. `DELETE /v1/marks`
 removes them.
@@ -11,6 +11,7 @@ import re
 import orjson
 from sqlalchemy import Connection, select, update
 
+from kdguard.service.live.served_jobs import KIND as SERVED
 from kdguard.service.marks.jobs import KIND
 from kdguard.service.store import registrations
 from kdguard.service.store.tables import JOBS
@@ -24,7 +25,8 @@ def forget_in_marks(connection: Connection, tenant: str, account: str) -> int:
             gone += registrations.drop(connection, tenant, "watermark", mark["name"])
     told = orjson.dumps(account).decode()[1:-1]
     whole = re.compile(rf"(?<![\w.-]){re.escape(told)}(?![\w.-])")
-    named = (JOBS.c.tenant == tenant) & (JOBS.c.kind == KIND) & JOBS.c.result.contains(told, autoescape=True)
+    mine = (JOBS.c.tenant == tenant) & JOBS.c.kind.in_([KIND, SERVED])
+    named = mine & JOBS.c.result.contains(told, autoescape=True)
     for row in connection.execute(select(JOBS.c.id, JOBS.c.result).where(named)).all():
         if whole.search(row.result):
             blank = {"given": "{}", "result": orjson.dumps({"forgotten": True}).decode()}

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/pages", route_class=PageRoute, include_in_schema=Fal
 
 LEVELS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 _SHOWN = (
-    "alpha", "fdr", "dry_run", "retain_days", "hold_hours", "refresh_s", "groups_s", "decision_ms",
+    "alpha", "fdr", "dry_run", "retain_days", "hold_hours", "signal_days", "refresh_s", "groups_s", "decision_ms",
     "requests_per_minute", "most_backlog_bytes", "most_body_bytes", "scores", "private_webhooks",
 )  # fmt: skip
 
