@@ -6,7 +6,6 @@ import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
 from kdguard.service.api import examples
@@ -163,7 +162,8 @@ async def in_time(service: Service, caller: Caller, question: Question) -> Decid
         if known and gateway.facts.has_salt(caller.tenant):  # nothing to wait for
             return gateway.decide(caller.tenant, question)
         async with asyncio.timeout(service.settings.decision_ms / 1e3):
-            return await run_in_threadpool(gateway.decide, caller.tenant, question)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(gateway.threads, gateway.decide, caller.tenant, question)
     except TimeoutError:
         FAILED_OPEN.labels("time").inc()
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,8 @@ from kdguard.service.out.metrics import DECISIONS
 from kdguard.service.rate_limit import RateLimit
 from kdguard.service.store.api_keys import now_us
 from kdguard.service.store.secrets import salted
+
+_THREADS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +74,14 @@ class Gateway:
         policy: The rules.
         dry_run: Whether decisions are only recorded.
         recorder: Where they are recorded.
+        threads: Where decisions are made that have to ask the database: few, so that one that hangs takes no more.
     """
 
     facts: Facts
     policy: Policy
     dry_run: bool
     recorder: Recorder
+    threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_THREADS, "decide"))
     _rates: RateLimit = field(default_factory=RateLimit)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -109,6 +114,7 @@ class Gateway:
 
     def close(self) -> None:
         """Record what is waiting."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
         self.recorder.close()
 
     def _over(self, tenant: str, account: str | None, rule: Rule) -> bool:

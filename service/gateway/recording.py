@@ -24,6 +24,7 @@ from kdguard.service.store.tables import DECISIONS
 LOG = logging.getLogger("kdguard.service")
 EVERY_S = 0.25
 _MOST_WAITING, _AT_ONCE = 100_000, 2_000
+_PATIENCE_S = 3.0
 
 
 class Recorder:
@@ -53,14 +54,16 @@ class Recorder:
             self._write(rows)
 
     def close(self) -> None:
-        """Record what is waiting, and end."""
+        """Record what is waiting, and end; a database that does not answer is not waited for for long."""
         self._ending.set()
-        self._thread.join()
-        self._flush_or_log()
+        self._thread.join(_PATIENCE_S)
+        if self._waiting.qsize():
+            LOG.error("decisions not recorded", extra={"kd": {"count": self._waiting.qsize()}})
 
     def _write_all(self) -> None:
         while not self._ending.wait(EVERY_S):
             self._flush_or_log()
+        self._flush_or_log()
 
     def _flush_or_log(self) -> None:
         try:

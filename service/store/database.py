@@ -11,13 +11,27 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Dialect, Engine, Executable, Table, create_engine, event, make_url, text
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Engine,
+    ExceptionContext,
+    Executable,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError
+from sqlalchemy.pool import NullPool
 
 from kdguard.errors import ServiceError
 
 _BUSY_MS = 5_000
+PATIENCE_S = 20.0
+"""For so long a connection to PostgreSQL waits for a word; then the request is told 503, and nothing hangs."""
 _WRITES = {"kdguard_writes": True}
 
 
@@ -45,22 +59,28 @@ class Database:
             )
         if self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+pg8000")
-        options: dict[str, Any] = {} if self.is_sqlite else {"pool_pre_ping": True, "pool_timeout": 5}
+        options: dict[str, Any] = {} if self.is_sqlite else _patient()
         self.engine: Engine = create_engine(self.url, pool_size=16, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
+        else:
+            event.listen(self.engine, "handle_error", _give_up)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
-        with self.engine.begin() as connection:
+        with _told_as_ours(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; where there is one writer at a time, it waits for its turn at the start."""
-        with self.engine.connect().execution_options(**_WRITES) as connection, connection.begin():
+        with (
+            _told_as_ours(),
+            self.engine.connect().execution_options(**_WRITES) as connection,
+            connection.begin(),
+        ):
             yield connection
 
     def migrate(self, revision: str = "head") -> None:
@@ -69,8 +89,10 @@ class Database:
         Raises:
             ServiceError: The database cannot be reached, or is of a later version.
         """
+        # without the limits on time: to build an index may take long
+        engine = self.engine if self.is_sqlite else create_engine(self.url, poolclass=NullPool)
         try:
-            with self.write() as connection:
+            with engine.connect().execution_options(**_WRITES) as connection, connection.begin():
                 if not self.is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(7237283)"))
                 config = _config()
@@ -82,7 +104,7 @@ class Database:
                     )
                 config.attributes["connection"] = connection
                 command.upgrade(config, revision)
-        except OperationalError as error:
+        except (OperationalError, InterfaceError) as error:
             raise ServiceError(f"the database cannot be reached: {type(error.orig).__name__}") from error
 
     def behind(self) -> str | None:
@@ -120,6 +142,33 @@ def _config() -> Config:
     folder = resources.files("kdguard.service.migrations")
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
+
+
+def _patient() -> dict[str, Any]:
+    """Limits on time: a server that is gone, frozen or overloaded must not keep threads for ever."""
+    statement_ms = round(
+        PATIENCE_S * 900
+    )  # ended by the server itself, if it can, before the connection gives up
+    told = {"timeout": PATIENCE_S, "startup_params": {"statement_timeout": str(statement_ms)}}
+    return {"pool_pre_ping": True, "pool_timeout": 5, "connect_args": told}
+
+
+def _give_up(context: ExceptionContext) -> Exception | None:
+    """A connection that broke off in the middle is not used again: what the server still sends would answer another."""
+    error = context.original_exception
+    if not isinstance(error, OSError):
+        return None
+    context.is_disconnect = True
+    return OperationalError("", None, error)
+
+
+@contextmanager
+def _told_as_ours() -> Iterator[None]:
+    """pg8000 lets an error of the socket through as it is; nothing else in here waits for one."""
+    try:
+        yield
+    except (TimeoutError, ConnectionError) as error:
+        raise OperationalError("", None, error) from error
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

@@ -10,9 +10,9 @@ import pytest
 from tests.scoring_service import logs
 from tests.scoring_service.pages.visiting import Browser, signed_in
 from tests.scoring_service.running import NDJSON, running, scored
-from tests.scoring_service.test_postgres import postgres
+from tests.scoring_service.test_postgres import cluster, postgres
 
-__all__ = ["postgres"]
+__all__ = ["cluster", "postgres"]
 
 LOG = logs.rows(44, accounts=5, thieves=2, requests=16)
 
