@@ -85,7 +85,7 @@ def post_bundle(job: JobId, asked: BundleAsk, caller: Admin, service: Serving) -
     try:
         bundle = _signed(service, caller.tenant, case)
     except InputError as error:
-        raise Problem(409, "vault", service.vault.told(str(error), caller.tenant)) from error
+        raise Problem(409, "vault", str(error)) from error
     with service.database.write() as connection:
         details = {
             "test": case.test,

@@ -45,10 +45,7 @@ class Checker:
         Raises:
             InputError: Keys, ledger, plan or texts cannot be used.
         """
-        try:
-            told = self._checked(job, folder)
-        except InputError as error:
-            raise InputError(self.vault.told(str(error), job.tenant)) from error
+        told = self._checked(job, folder)
         named = {name: job.given[name] for name in ("kind", "name")}
         kept = {} if told.case is None else cases.sealed(self.secrets, job.id, {"": told.case})
         result = {

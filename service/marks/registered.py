@@ -21,7 +21,7 @@ from kdguard.detectors.canary import planning as canaries
 from kdguard.detectors.twins import planning as twins
 from kdguard.detectors.watermark.mark import Mark, tokenizer_digest
 from kdguard.detectors.watermark.reading import load_tokenizer
-from kdguard.errors import WatermarkError
+from kdguard.errors import InputError, WatermarkError
 from kdguard.ledger.keys import KeyStore
 from kdguard.service.ingest.journal import sync_folder
 from kdguard.service.store.secrets import Secrets
@@ -47,12 +47,19 @@ class MarkFiles:
 
     @contextmanager
     def written(self, content: bytes, name: str) -> Iterator[Path]:
-        """A file for its owner's eyes only, which is gone afterwards."""
+        """A file for its owner's eyes only, which is gone afterwards; errors about it do not tell where it lay.
+
+        Raises:
+            InputError: As raised while it was open.
+        """
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryDirectory(dir=self.root, prefix="open-") as folder:
             path = Path(folder) / name
             path.write_bytes(content)
-            yield path
+            try:
+                yield path
+            except InputError as error:
+                raise InputError(str(error).replace(str(path), name)) from error
 
     def put(self, kind: MarkKind, name: str, content: bytes) -> None:
         """Seal the file of a mark, durably."""

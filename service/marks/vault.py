@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from kdguard.errors import ServiceError
+from kdguard.errors import LedgerError, ServiceError
 from kdguard.ledger.keys import KeyStore, open_keys
 from kdguard.ledger.log import Ledger, open_ledger
 
@@ -30,7 +30,11 @@ class Vault:
             LedgerError: It is missing, damaged or readable by others.
             ServiceError: No folder is set.
         """
-        return open_keys(self._folder(tenant) / "keys")
+        folder = self._folder(tenant)
+        try:
+            return open_keys(folder / "keys")
+        except LedgerError as error:
+            raise _without_place(error, folder) from error
 
     def ledger(self, tenant: str) -> Ledger:
         """A tenant's ledger.
@@ -39,17 +43,22 @@ class Vault:
             LedgerError: It is missing or damaged.
             ServiceError: No folder is set.
         """
-        return open_ledger(self._folder(tenant) / "ledger")
+        folder = self._folder(tenant)
+        try:
+            return open_ledger(folder / "ledger")
+        except LedgerError as error:
+            raise _without_place(error, folder) from error
 
     def usable(self, tenant: str) -> bool:
         """Whether there is something to open."""
         return self.root is not None and (self.root / tenant / "keys").is_dir()
 
-    def told(self, message: str, tenant: str) -> str:
-        """A message without the place of the folder."""
-        return message if self.root is None else message.replace(str(self.root / tenant), "vault")
-
     def _folder(self, tenant: str) -> Path:
         if self.root is None:
             raise ServiceError("keys of marks are needed: set `vault` to the folder that holds them")
         return self.root / tenant
+
+
+def _without_place(error: LedgerError, folder: Path) -> LedgerError:
+    """An error whose readers need not know where the vault lies."""
+    return LedgerError(str(error).replace(str(folder), "vault"))

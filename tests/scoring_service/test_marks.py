@@ -204,7 +204,9 @@ def test_twins_name_the_account_that_leaked(marked: Marked) -> None:
 
 def test_what_is_no_mark_is_refused(marked: Marked, texts: list[dict[str, Any]]) -> None:
     client = marked.service.client
-    assert marked.put("canary", "other", b"PAR1 no plan").status_code == 422
+    odd = marked.put("canary", "other", b"PAR1 no plan")
+    assert odd.status_code == 422
+    assert odd.json()["detail"].startswith("plan.parquet: must be a canaries file")
     assert marked.put("twins", "other", b"").status_code == 422
     assert client.put("/v1/marks/watermark/x", json=TOLD | {"mark": {"scheme": "none"}}).status_code == 422
     assert client.put("/v1/marks/watermark/.hidden", json=TOLD).status_code == 422
@@ -240,6 +242,10 @@ def test_who_may(marked: Marked, texts: list[dict[str, Any]]) -> None:
     assert stranger.post(f"/v1/jobs/{job}/bundle", json={}).status_code == 404
     assert stranger.put("/v1/marks/watermark/green", json=TOLD).status_code == 200
     assert stranger.post("/v1/marks/checks", json=asked).json()["type"] == "urn:kdguard:problem:vault"
+    (marked.folder / "vault" / "stranger" / "keys").mkdir(parents=True)
+    broken = stranger.post("/v1/marks/checks", json=asked)
+    assert broken.status_code == 422
+    assert str(marked.folder) not in broken.text
     actions = {entry["action"] for entry in service.client.get("/v1/audit").json()["items"]}
     assert actions >= {"mark.put", "mark.check"}
 
