@@ -183,6 +183,9 @@ WAYS: Mapping[str, Callable[[World, Floats, Rng], tuple[Floats, Ints]]] = {
     "and mixtures": lambda one, rows, rng: _labels(
         one, np.concatenate([rows, mixed(rows, 5 * len(rows), rng)])
     ),
+    "and many mixtures": lambda one, rows, rng: _labels(
+        one, np.concatenate([rows, mixed(rows, 30 * len(rows), rng)])
+    ),
     "and noise": lambda one, rows, rng: _labels(
         one, np.concatenate([rows, _noised(rows, 5 * len(rows), rng)])
     ),

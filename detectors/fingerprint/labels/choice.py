@@ -41,16 +41,6 @@ class Candidates:
         both = (self.copies, self.strangers)
         return np.stack([(told.sum(axis=0) + 1) / (len(told) + 2) for told in both])
 
-    def joined(self, other: Candidates) -> Candidates:
-        """Both lots."""
-        return Candidates(
-            np.concatenate([self.queries, other.queries]),
-            np.append(self.kinds, other.kinds),
-            np.append(self.labels, other.labels),
-            np.concatenate([self.copies, other.copies], axis=1),
-            np.concatenate([self.strangers, other.strangers], axis=1),
-        )
-
 
 def choose(among: Candidates, count: int) -> tuple[Ints, Floats]:
     """Queries and weights by linear discriminant analysis, the least telling queries dropped round by round.

@@ -24,6 +24,8 @@ from kdguard.ledger.canonical import canonical, sha256
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Say = Callable[[int, int], None]
+Design = tuple[list[Predict], list[Predict]]
+"""Copies and strangers."""
 
 OTHER_ROWS, SAME_ROWS = 0, 1
 FEWEST_SAME: Final = 20
@@ -95,11 +97,15 @@ class Plan:
         return sha256(canonical(told))
 
     def described(self) -> str:
-        """Which kinds of query there are, and how often copies and strangers give the teacher's label, in words."""
+        """Which queries there are, how often copies and strangers give the teacher's label, and how skilled all are."""
         counts = np.bincount(self.kinds, minlength=len(KIND_NAMES))
         kinds = ", ".join(f"{count} {name}" for count, name in zip(counts, KIND_NAMES, strict=True) if count)
         copy, stranger = self.rates.mean(axis=1)
-        return f"{kinds}; there copies give the teacher's label {copy:.0%}, strangers {stranger:.0%}"
+        teacher, low, _, high = self.accuracies
+        return (
+            f"{kinds}; there copies give the teacher's label {copy:.0%}, strangers {stranger:.0%}; right on rows that "
+            f"did not teach: the teacher {teacher:.0%}, half of the controls {low:.0%} to {high:.0%}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,15 +202,14 @@ def prepare(
         list(count(copies(learnt, checked, settings.design, classes, design_rng))),
         list(count(strangers(others, settings.design, classes, design_rng))),
     )
-    tried = _ask(*candidates(data.rows, checked, settings.each, drawn), checked, design)
+    queries, kinds = candidates(data.rows, checked, settings.each, drawn)
     if served is not None:
-        tried = tried.joined(_mistakes(served, data, checked, design))
+        wrong = _mistakes(served, data, checked)
+        queries, kinds = np.concatenate([queries, wrong]), np.append(kinds, np.full(len(wrong), SERVED))
+    tried = _tried(queries, kinds, checked, design)
     controls = list(count(strangers(others, settings.controls, classes, control_rng)))
     controls += count(strangers(same, len(groups) - len(controls), classes, same_rng))
     return Prepared(data, checked, tried, tuple(controls), np.array(groups, np.int64))
-
-
-Design = tuple[list[Predict], list[Predict]]
 
 
 def _pools(data: Labelled, served: Labelled | None) -> tuple[list[Pool], list[Pool]]:
@@ -218,14 +223,13 @@ def _pools(data: Labelled, served: Labelled | None) -> tuple[list[Pool], list[Po
     return others, [Pool(taught.rows, taught.truth, 0.5, 1)] if len(taught) >= FEWEST_SAME else []
 
 
-def _mistakes(served: Labelled, data: Labelled, teacher: Predict, design: Design) -> Candidates:
+def _mistakes(served: Labelled, data: Labelled, teacher: Predict) -> Floats:
     """Served rows that the teacher labels wrongly; where it is right, whoever is skilled agrees with it."""
     names = np.array([data.names.index(name) for name in served.names], np.int64)
-    wrong = served.rows[teacher(served.rows).argmax(axis=1) != names[served.truth]]
-    return _ask(wrong, np.full(len(wrong), SERVED), teacher, design)
+    return served.rows[teacher(served.rows).argmax(axis=1) != names[served.truth]]
 
 
-def _ask(queries: Floats, kinds: Ints, teacher: Predict, design: Design) -> Candidates:
+def _tried(queries: Floats, kinds: Ints, teacher: Predict, design: Design) -> Candidates:
     labels = teacher(queries).argmax(axis=1)
     told = [np.stack([model(queries).argmax(axis=1) == labels for model in models]) for models in design]
     return Candidates(queries, kinds, labels, told[0], told[1])

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.detectors.fingerprint.labels.classifiers import Answered
-from kdguard.detectors.fingerprint.labels.plan import OTHER_ROWS, SAME_ROWS, Plan
+from kdguard.detectors.fingerprint.labels.plan import FEWEST_SAME, OTHER_ROWS, SAME_ROWS, Plan
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.lineage.matched import lean
 from kdguard.lineage.scored import About, Place, evidence_of, least, nothing_said, place_of, verdict_of
@@ -25,14 +25,12 @@ _SMALL = float(np.exp(-7))
 _SAME = 0.99
 """A control that gives a suspect's label on so many of the queries, where labels differ much, is the suspect."""
 
-AGREEMENT = About(
-    name="labels.agreement", version="2", summary="labels of the teacher where strangers seldom give them:"
-)
+AGREEMENT = About(name="labels.agreement", version="2", summary="labels where strangers seldom give them, of")
 AMONG = {OTHER_ROWS: " of other rows", SAME_ROWS: " that learnt the teacher's own rows"}
 DARK = About(
     name="labels.dark_knowledge",
     version="1",
-    summary="probabilities of the labels it does not choose, as of the teacher",
+    summary="probabilities of the labels it does not choose, as of",
 )
 
 
@@ -100,7 +98,7 @@ def examine(
     evidence.append(_chance(plan, said, known, suspect, count, places[OTHER_ROWS]))
     place = places[OTHER_ROWS] if private_rows else least(tuple(places.values()))
     verdict = verdict_of(suspect, family, place, evidence, queries=count, alpha=alpha)
-    return _explained(verdict, places[OTHER_ROWS].p_value <= alpha)
+    return verdict if private_rows else _explained(verdict, places, alpha)
 
 
 def places_of(scores: Floats, groups: Ints) -> dict[int, Place]:
@@ -118,14 +116,15 @@ def others_of(plan: Plan, said: Floats, known: Bools) -> tuple[Floats, Ints]:
     return controls[alike < _SAME], plan.groups[alike < _SAME]
 
 
-def _explained(verdict: LineageVerdict, apart: bool) -> LineageVerdict:
-    """A suspect that models of other rows do not match, and models of the teacher's own rows do: both explain it."""
-    if verdict.verdict is not Lineage.NOT_SUPPORTED or not apart:
+def _explained(verdict: LineageVerdict, places: Mapping[int, Place], alpha: float) -> LineageVerdict:
+    """A suspect that models of other rows do not match may be a model of the teacher's own rows."""
+    if SAME_ROWS not in places and verdict.verdict is Lineage.SUPPORTED:
+        missing = f"nobody can say if models of the teacher's own rows would: mark {FEWEST_SAME} at least as 'taught'"
+    elif verdict.verdict is Lineage.NOT_SUPPORTED and places[OTHER_ROWS].p_value <= alpha:
+        missing = "models of the teacher's own rows stand as high: it is a copy, or one of these"
+    else:
         return verdict
-    reason = (
-        "stands out among models of other rows, but models trained on the teacher's own rows stand as high: a copy, or "
-        "one of these; declare the rows private if nobody else held them"
-    )
+    reason = f"stands out among models of other rows, but {missing}; or declare the rows private, if nobody else held them"
     return replace(verdict, verdict=Lineage.INCONCLUSIVE, reason=reason)
 
 

@@ -28,6 +28,7 @@ from kdguard.detectors.fingerprint.labels import (
     read_labelled,
 )
 from kdguard.detectors.fingerprint.labels.choice import Candidates, choose
+from kdguard.detectors.fingerprint.labels.plan import OTHER_ROWS
 from kdguard.detectors.fingerprint.labels.queries import mixed
 from kdguard.detectors.fingerprint.labels.training import KINDS, Predict, train
 from kdguard.errors import InputError, LineageError
@@ -119,8 +120,19 @@ def test_models_of_the_teachers_own_rows_are_not_claimed(scene: Scene) -> None:
         verdicts.append(examine(scene.plan, kind, Answered(model(scene.plan.queries), True), alpha=0.05))
     assert sum(one.verdict is Lineage.SUPPORTED for one in verdicts) <= 1
     unsure = [one for one in verdicts if one.verdict is Lineage.INCONCLUSIVE]
-    assert all("declare the rows private" in one.reason for one in unsure)
+    assert all("it is a copy, or one of these" in one.reason for one in unsure)
     assert all((one.evidence[0].p_value or 1) <= 0.05 < (one.evidence[1].p_value or 0) for one in unsure)
+
+
+def test_rows_that_taught_must_be_marked_or_private(scene: Scene) -> None:
+    only = scene.plan.groups == OTHER_ROWS
+    unmarked = replace(scene.plan, controls=scene.plan.controls[only], groups=scene.plan.groups[only])
+    answered = Answered(scene.teacher(scene.plan.queries), True)
+    unsure = examine(unmarked, "plain copy", answered, alpha=0.05)
+    assert unsure.verdict is Lineage.INCONCLUSIVE
+    assert "mark 20 at least as 'taught'; or declare the rows private" in unsure.reason
+    sure = examine(unmarked, "plain copy", answered, alpha=0.05, private_rows=True)
+    assert sure.verdict is Lineage.SUPPORTED
 
 
 def test_controls_rank_one_a_place_among_themselves(scene: Scene) -> None:
