@@ -124,7 +124,7 @@ def test_a_job_that_breaks_ends_and_ends_nothing_else(
     assert told["state"] == "failed"
     assert told["result"] == {"error": "an error of ours: RuntimeError"}
     assert "job failed" in caplog.messages
-    assert audited(service, named=["a"])["state"] == "done"
+    assert "must be TOML" in audited(service, families="[a")["result"]["error"]  # the next one is done
 
 
 def test_a_job_whose_database_fails_is_done_again(service: Running, folder: Path) -> None:
