@@ -50,6 +50,7 @@ def once_each(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """
     if "prompt" not in frame:
         return frame, 0
-    told = frame[frame["prompt"].notna()].drop_duplicates("prompt_id")
+    ids = frame["prompt_id"].astype(str)  # one table may hold numbers, another the same in text
+    told = frame.assign(prompt_id=ids)[frame["prompt"].notna()].drop_duplicates("prompt_id")
     again = told[told["prompt"].astype(str).str.strip().duplicated()]["prompt_id"]
-    return frame[~frame["prompt_id"].isin(again)], len(again)
+    return frame[~ids.isin(again)], len(again)

@@ -14,6 +14,7 @@ from kdguard.errors import LineageError
 from kdguard.lineage import Claim, Controls, Family, Lineage, LineageVerdict
 from kdguard.lineage.consistency import consistent
 from kdguard.lineage.verdict import holm
+from kdguard.lineage.tables import once_each
 from tests.lineage.made import families, placed, table
 
 
@@ -189,3 +190,9 @@ def test_the_description_names_no_family_where_a_competitor_is_as_near() -> None
 
 def test_holm_is_step_down() -> None:
     assert holm({"a": 0.01, "b": 0.04, "c": 0.03}) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+
+
+def test_a_prompt_whose_id_is_a_number_here_and_text_there_is_one_prompt() -> None:
+    frame = pd.DataFrame({"prompt_id": [1, "1", 2, "3"], "prompt": ["a", "a", "b", "b"]})
+    kept, left_out = once_each(frame)
+    assert (kept["prompt_id"].tolist(), left_out) == ([1, "1", 2], 1)
