@@ -141,7 +141,10 @@ def _read(sources: list[Source], given: Reader | None, pending: Pending) -> Iter
         raise pending.unreadable(sources[0].name)
     if not pending.total:
         skipped = pending.rejects.skipped
-        raise LogError(f"{sources[0].name}: no exchange was found; {skipped} records are of another kind")
+        wanted = f"; none was {given.about}" if given is not None else ""
+        raise LogError(
+            f"{sources[0].name}: no exchange was found; {skipped} records are of another kind{wanted}"
+        )
 
 
 def _opened(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kdguard.exchanges.schema import EXCHANGES
+from kdguard.readers import Rejects, read
 from kdguard.readers.columns import KINDS, build
 
 SOUND: dict[str, Any] = {
@@ -71,3 +75,29 @@ def test_numbers_keep_their_value() -> None:
     batch, _ = build([row, {"request_id": "b", "seed": 1.0}], "x")
     assert batch.column("request_id")[0].as_py() == "98765432101234567"
     assert batch.column("seed").to_pylist() == [9007199254740993, 1]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin"])
+def test_parquet_of_other_writers(tmp_path: Path, unit: Any, zone: str | None) -> None:
+    """Dictionaries, long and short texts, times of every unit and zone mean what they say."""
+    scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    table = pa.table(
+        {
+            "request_id": pa.array([7, 8]),
+            "account_id": pa.array(["a", "b"]).dictionary_encode(),
+            "prompt": pa.array(["x", None], pa.large_string()),
+            "response": pa.array(["y", "z"], pa.string_view()),
+            "time": pa.array([1_788_220_800 * scale, None], pa.timestamp(unit, tz=zone)),
+            "input_tokens": pa.array([3, -3], pa.int16()),
+        }
+    )
+    path = tmp_path / "other.parquet"
+    pq.write_table(table, path)
+    rejects = Rejects()
+    (row,) = pa.Table.from_batches(list(read([path], rejects=rejects))).to_pylist()
+    assert (row["request_id"], row["account_id"], row["prompt"], row["response"]) == ("7", "a", "x", "y")
+    assert row["time"].isoformat() == "2026-09-01T00:00:00+00:00"
+    assert rejects.messages() == [
+        f"{path}:2: 'input_tokens' must be a whole number in [0, 9223372036854775807], got -3"
+    ]

@@ -143,3 +143,24 @@ def test_what_is_no_log_is_named_as_what_it_is(tmp_path: Path, name: str, conten
     path.write_bytes(content)
     with pytest.raises(LogError, match=said):
         list(read([path]))
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        (
+            '[columns]\naccout_id = "cust.no"\n',
+            r"\[columns\] must name .*'accout_id', did you mean 'account_id'\?",
+        ),
+        ('account_id = "cust.no"\n', r"got 'account_id'; 'account_id' belongs under \[columns\]"),
+        (
+            '[columns]\nprompt = ["question", "text"]\n',
+            r"none was as described in m\.toml, with a field question or text",
+        ),
+    ],
+)
+def test_a_mapping_that_does_not_fit_says_why(tmp_path: Path, mapping: str, said: str) -> None:
+    (tmp_path / "m.toml").write_text(mapping)
+    (tmp_path / "log.jsonl").write_text('{"cust": {"no": 17}, "q": "How do I sort a list?"}\n' * 3)
+    with pytest.raises(LogError, match=said):
+        list(read([tmp_path / "log.jsonl"], f"mapping:{tmp_path / 'm.toml'}"))

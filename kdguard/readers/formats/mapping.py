@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def load_mapping(path: Path) -> JsonReader:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise LogError(f"{path}: a mapping must be TOML: {error}") from error
     if unknown := sorted(set(told) - _KEYS):
-        raise LogError(f"{path}: a mapping has the keys {', '.join(sorted(_KEYS))}; got '{unknown[0]}'")
+        misplaced = f"; '{unknown[0]}' belongs under [columns]" if unknown[0] in EXCHANGES.names else ""
+        known = ", ".join(sorted(_KEYS))
+        raise LogError(f"{path}: a mapping has the keys {known}; got '{unknown[0]}'{misplaced}")
     columns, constants = _table(path, told, "columns"), _table(path, told, "constants")
     paths = {column: _paths(path, column, value) for column, value in columns.items()}
     body = {key: told[key] for key in ("records", "request", "response") if key in told}
@@ -69,7 +72,7 @@ def load_mapping(path: Path) -> JsonReader:
 
     return JsonReader(
         name=str(told.get("name", path.stem)),
-        about=f"as described in {path.name}",
+        about=f"as described in {path.name}, with a field {' or '.join(told_of)}",
         match=lambda record: any(at(record, one) is not None for one in told_of),
         exchanges=to_rows,
         explode=to_records,
@@ -81,8 +84,13 @@ def _table(path: Path, told: dict[str, Any], key: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise LogError(f"{path}: [{key}] must be a table")
     if unknown := sorted(set(table) - set(EXCHANGES.names)):
+        meant = "".join(
+            f", did you mean '{name}'?" for name in get_close_matches(unknown[0], EXCHANGES.names, 1)
+        )
         known = ", ".join(EXCHANGES.names)
-        raise LogError(f"{path}: [{key}] must name exchange columns ({known}); got '{unknown[0]}'")
+        raise LogError(
+            f"{path}: [{key}] must name exchange columns, got '{unknown[0]}'{meant} The columns are {known}"
+        )
     return table
 
 
