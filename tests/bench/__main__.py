@@ -6,6 +6,7 @@ from importlib import import_module
 BENCHES = {
     "scoring": "tests.bench.scoring",
     "extremes": "tests.bench.extremes",
+    "leaks": "tests.bench.leaks",
     "training": "tests.bench.training.__main__",
     "fleets": "tests.bench.fleets",
     "storage": "tests.bench.storage",
