@@ -13,8 +13,8 @@ from kdguard.detectors.fingerprint import Imitation, Similarity, default_tests
 from kdguard.errors import LineageError
 from kdguard.lineage import Claim, Controls, Family, Lineage, LineageVerdict
 from kdguard.lineage.consistency import consistent
-from kdguard.lineage.verdict import holm
 from kdguard.lineage.tables import once_each
+from kdguard.lineage.verdict import holm
 from tests.lineage.made import families, placed, table
 
 

@@ -109,6 +109,13 @@ def finish_answers(
     if kept.report is not None:
         write_report(kept.report, found, compared, inputs)
     if kept.case is not None:
-        committed = {"committed": kept.committed, "epoch": kept.epoch, "keys": kept.keys}
-        write_lineage_case(kept.case, found, compared, inputs, **committed)  # type: ignore[arg-type]
+        write_lineage_case(
+            kept.case,
+            found,
+            compared,
+            inputs,
+            committed=kept.committed,
+            epoch=kept.epoch,
+            keys=kept.keys,
+        )
     raise typer.Exit(int(any(verdict.verdict.value == "supported" for verdict in found.verdicts)))

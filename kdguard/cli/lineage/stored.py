@@ -133,10 +133,16 @@ def examine(
     )
     live = None
     if suspect_url is not None:
-        pace = {"requests_per_minute": requests_per_minute, "concurrency": concurrency}
-        leave = {"key_variable": key_variable, "owned": owned, "permission": permission}
         manner = Manner(max_tokens=max_tokens, temperature=temperature, system=system)
-        reached = endpoint(suspect_url, suspect_model, **leave, **pace)  # type: ignore[arg-type]
+        reached = endpoint(
+            suspect_url,
+            suspect_model,
+            key_variable=key_variable,
+            owned=owned,
+            permission=permission,
+            requests_per_minute=requests_per_minute,
+            concurrency=concurrency,
+        )
         live = Live(reached, out, probes, manner, again, token_budget)
     found = examine_answers(compared, suspect or (), live)
     files = [
