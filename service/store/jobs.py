@@ -51,7 +51,9 @@ def lease(database: Database, kind: str) -> Job | None:
     """Take the oldest job of a kind that nobody works at."""
     now = now_us()
     free = (JOBS.c.kind == kind) & or_(
-        JOBS.c.state == "waiting", (JOBS.c.state == "running") & (JOBS.c.leased_us < now)
+        JOBS.c.state == "waiting",
+        (JOBS.c.state == "running") & (JOBS.c.leased_us < now),
+        (JOBS.c.state == "running") & (JOBS.c.leased_us > now + LEASE_US),  # the clock went back
     )
     query = select(JOBS).where(free).order_by(JOBS.c.created_us).limit(1)
     with database.read() as connection:

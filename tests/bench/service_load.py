@@ -104,7 +104,8 @@ def main() -> None:
                     told["cpu_ms_a_request"] / beside["cpu_ms_a_request"], 2
                 )
                 told["rate_ratio_to_bare_route"] = round(told["rows_a_second"] / beside["rows_a_second"], 3)
-                print(json.dumps(told | {"load_average": round(os.getloadavg()[0], 1)}), flush=True)
+                named = {"name": load.name, **told}
+                print(json.dumps(named | {"load_average": round(os.getloadavg()[0], 1)}), flush=True)
             if not given.split:
                 print(json.dumps(_lag(service.url, key or "")), flush=True)
         finally:

@@ -17,7 +17,8 @@ import httpx
 import pytest
 
 from kdguard.service.gateway import recording
-from kdguard.service.store import database
+from kdguard.service.store import database, jobs
+from kdguard.service.store.api_keys import make_tenant
 from tests.scoring_service import logs
 from tests.scoring_service.running import NDJSON, client, forked, running, scored, until
 from tests.scoring_service.test_postgres import Cluster, cluster
@@ -237,6 +238,25 @@ def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert set(sender.told) == {200}
     # rows that carry no time get that of arrival, so those of an account after a jump back are late by design
     assert summary["exchanges"] + (summary["late_exchanges"] or 0) == sender.acknowledged
+
+
+def test_a_job_is_taken_up_again_when_the_clock_went_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease, of a worker that is gone, would otherwise hold for as long as the clock had been ahead."""
+    store = database.Database(f"sqlite:///{tmp_path}/kdguard.db")
+    store.migrate()
+    with store.write() as connection:
+        make_tenant(connection, "t")
+        jobs.add(connection, "t", "work", {})
+    true_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: true_ns() + 5 * 3600 * 10**9)
+    assert jobs.lease(store, "work") is not None
+    assert jobs.lease(store, "work") is None
+    monkeypatch.setattr(time, "time_ns", true_ns)
+    assert jobs.lease(store, "work") is not None
+    assert jobs.lease(store, "work") is None
+    store.close()
 
 
 def test_a_decision_is_on_disk_soon_after_its_answer(tmp_path: Path) -> None:
