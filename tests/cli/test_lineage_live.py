@@ -60,6 +60,16 @@ def test_a_live_student_is_found_and_its_answers_are_kept(folder: Path) -> None:
     assert json.loads((out / "manifest.json").read_text())["about"]["seed"] == 0
 
 
+def test_a_live_suspect_without_a_name_has_that_of_its_model(folder: Path) -> None:
+    with suspect(lambda number, prompt: STUDENT[prompt]) as script:
+        found = run(
+            *("test", *against(folder), "--suspect-url", script.url, "--suspect-model", "their-model"),
+            *("--out", folder / "asked", "--json"),
+        )
+    told = [json.loads(line) for line in found.stdout.splitlines() if line.startswith("{")]
+    assert [one["suspect"] for one in told] == ["their-model"]
+
+
 def test_answers_asked_beforehand_are_tested_as_stored_ones(folder: Path) -> None:
     out = folder / "student"
     with suspect(lambda number, prompt: STUDENT[prompt]) as script:

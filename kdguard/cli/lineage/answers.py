@@ -82,7 +82,7 @@ def examine_answers(compared: Against, suspects: Sequence[str], live: Live | Non
             probes_of(live.probes),
             live.manner,
             live.out,
-            suspects[0] if suspects else asked.name,
+            suspects[0],
             again=live.again,
             token_budget=live.token_budget,
         )

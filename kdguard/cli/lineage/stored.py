@@ -144,7 +144,7 @@ def examine(
             concurrency=concurrency,
         )
         live = Live(reached, out, probes, manner, again, token_budget)
-    found = examine_answers(compared, suspect or (), live)
+    found = examine_answers(compared, suspect or ([suspect_model] if live else []), live)
     files = [
         path for path in (*tables, out if suspect_url else None, described, controls) if path is not None
     ]
