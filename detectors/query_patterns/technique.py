@@ -11,7 +11,7 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from kdguard.features.signals import MARGIN_SCALE
-from kdguard.features.text import Words, hash_words, sum_by_text
+from kdguard.features.text import Words, hash_words
 from kdguard.simulate.grammar import Half
 from kdguard.simulate.lookalikes import benign_lookalikes
 from kdguard.simulate.techniques import WRAPPED, elicit
@@ -107,7 +107,11 @@ class TechniqueClassifier:
     def margins(self, words: Words) -> npt.NDArray[np.int32]:
         """Return log-odds of each technique against benign, nats x 256, shape (n, k), int32."""
         index, indptr = _edges(words)
-        total = sum_by_text(self.weights[index], indptr)
+        # A product of integers: exact in any order, and no row of weights is written down for each word.
+        counts = csr_matrix(
+            (np.ones(len(index), np.int32), index, indptr), shape=(len(indptr) - 1, 1 << BUCKET_BITS)
+        )
+        total: npt.NDArray[np.int32] = np.asarray(counts @ self.weights)
         length = np.maximum(np.diff(indptr), 1)
         log_odds = total / _WEIGHT_SCALE / np.sqrt(length)[:, None] + self.intercepts[None, :]
         log_odds[np.diff(words.indptr) == 0] = -20.0
@@ -136,7 +140,7 @@ def _log_odds(
     return weights, float(machine.intercept_[0]) * slope + shift
 
 
-def _edges(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _edges(words: Words) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Buckets of words, stems and word pairs near the ends of each text: instructions stand before or after.
 
     Returns:
@@ -146,10 +150,11 @@ def _edges(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     place = np.arange(len(words.words)) - np.repeat(words.indptr[:-1], size)
     near = (place < EDGE_WORDS) | (place >= np.repeat(size, size) - EDGE_WORDS)
     shift = np.uint64(64 - BUCKET_BITS)
-    index = np.empty(_CODES * int(near.sum()), np.int64)
+    index = np.empty(_CODES * int(near.sum()), np.int32)
     for at, codes in enumerate((words.words, words.stems, words.bigrams)):
         index[at::_CODES] = codes[near] >> shift
-    return index, np.concatenate(([0], np.cumsum(_CODES * np.minimum(size, 2 * EDGE_WORDS))))
+    indptr = np.concatenate(([0], np.cumsum(_CODES * np.minimum(size, 2 * EDGE_WORDS))))
+    return index, indptr.astype(np.int32)
 
 
 def _presence(words: Words) -> csr_matrix:
