@@ -11,6 +11,7 @@ from kdguard.service.api import administration, marks, uploads
 from kdguard.service.api.access import Serving
 from kdguard.service.api.problems import Problem
 from kdguard.service.live.lineage_jobs import KIND
+from kdguard.service.live.served_jobs import KIND as SERVED
 from kdguard.service.marks.jobs import KIND as MARK_CHECK
 from kdguard.service.pages import queries
 from kdguard.service.pages.rendering import PageRoute, address, page
@@ -30,7 +31,7 @@ VERIFIED_AT_ONCE = 5_000
 def get_audits(request: Request, visitor: Looking, service: Serving) -> Response:
     """Lineage audits, the newest first."""
     found = uploads.list_jobs(visitor.caller, service, _JOBS)
-    audits = [job for job in found if job.kind == KIND]
+    audits = [job for job in found if job.kind in (KIND, SERVED)]
     return page(request, "lineage.html.j2", visitor=visitor, current="lineage", audits=audits)
 
 
@@ -38,6 +39,18 @@ def get_audits(request: Request, visitor: Looking, service: Serving) -> Response
 def get_audit(job: str, request: Request, visitor: Looking, service: Serving) -> Response:
     """One lineage audit: how far it is, and its verdicts."""
     audit = uploads.get_job(job, visitor.caller, service)
+    if audit.kind == SERVED:
+        lines = (audit.result or {}).get("lines", [])
+        shown, left_out = lines[:_LINES], max(len(lines) - _LINES, 0)
+        return page(
+            request,
+            "served.html.j2",
+            visitor=visitor,
+            current="lineage",
+            audit=audit,
+            lines=shown,
+            left_out=left_out,
+        )
     if audit.kind != KIND:
         raise Problem(404, "not-found", "there is no such lineage audit")
     return page(request, "audit.html.j2", visitor=visitor, current="lineage", audit=audit)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text, update
 
 from kdguard.service.live.lineage_jobs import KIND
+from kdguard.service.live.served_jobs import KIND as SERVED
 from kdguard.service.marks.jobs import KIND as MARK_CHECK
 from kdguard.service.pages.exhibits import BLOT, redacted
 from kdguard.service.pages.rendering import passage
@@ -74,12 +75,25 @@ def check(visited: Running) -> str:
     return job
 
 
+@pytest.fixture(scope="session")
+def link(visited: Running) -> str:
+    """A log link that is done and names somebody."""
+    line = {"account": HOSTILE, "verdict": "supported", "p_adjusted": 0.004, "texts": 30, "against": 90}
+    result = {"suspect": "<b>student</b>", "found": True, "lines": [line | {"reason": "likelier"}]}
+    with visited.app.state.service.database.write() as connection:
+        job = jobs.add(connection, "default", jobs.HELD, {})
+        told = orjson.dumps(result | {"bundle": True}).decode()
+        values = {"kind": SERVED, "state": "done", "result": told, "ended_us": 1}
+        connection.execute(update(JOBS).where(JOBS.c.id == job).values(**values))
+    return job
+
+
 def actions(visited: Running) -> list[str]:
     """What the trail says was done, the newest first."""
     return [one["action"] for one in visited.client.get("/v1/audit", params={"limit": 500}).json()["items"]]
 
 
-def addresses(audit: str, check: str) -> list[tuple[str, dict[str, str]]]:
+def addresses(audit: str, check: str, link: str) -> list[tuple[str, dict[str, str]]]:
     subjects = [("/pages/account", {"id": name, "text": "full"}) for name in (HOSTILE, "thief-9", *ODD)]
     lists = [("/pages/accounts", {"sort": sort}) for sort in ("rank", "requests", "changed")]
     subjects.append(("/pages/cluster", {"id": CLUSTER}))
@@ -87,6 +101,7 @@ def addresses(audit: str, check: str) -> list[tuple[str, dict[str, str]]]:
         "/pages/clusters",
         "/pages/lineage",
         f"/pages/lineage/{audit}",
+        f"/pages/lineage/{link}",
         "/pages/marks",
         f"/pages/marks/{check}",
         "/pages/settings",
@@ -95,8 +110,10 @@ def addresses(audit: str, check: str) -> list[tuple[str, dict[str, str]]]:
     return [*subjects, *lists, *((path, {}) for path in others)]
 
 
-def test_every_page_is_inert_and_asks_nobody_else(browser: Browser, audit: str, check: str) -> None:
-    for path, fields in addresses(audit, check):
+def test_every_page_is_inert_and_asks_nobody_else(
+    browser: Browser, audit: str, check: str, link: str
+) -> None:
+    for path, fields in addresses(audit, check, link):
         response = browser.get(path, **fields)
         assert response.status_code == 200, (path, fields)
         page = seen(response)
@@ -113,8 +130,10 @@ def test_every_page_is_inert_and_asks_nobody_else(browser: Browser, audit: str, 
         assert response.headers["cache-control"] == "no-store"
 
 
-def test_every_page_can_be_used_by_keyboard_and_read_aloud(browser: Browser, audit: str, check: str) -> None:
-    for path, fields in addresses(audit, check):
+def test_every_page_can_be_used_by_keyboard_and_read_aloud(
+    browser: Browser, audit: str, check: str, link: str
+) -> None:
+    for path, fields in addresses(audit, check, link):
         page = seen(browser.get(path, **fields))
         assert page.all("html")[0]["lang"]
         assert page.all("a")[0]["href"] == "#main"
@@ -358,6 +377,14 @@ def test_checks_of_marks(browser: Browser, check: str, audit: str) -> None:
     assert HOSTILE in told.text
     assert "not who took it or why" in told.text
     assert browser.get(f"/pages/marks/{audit}").status_code == 404
+
+
+def test_whose_answers(browser: Browser, link: str) -> None:
+    assert "an account is named" in seen(browser.get("/pages/lineage")).text
+    told = seen(browser.get(f"/pages/lineage/{link}"))
+    assert HOSTILE in told.text
+    assert "<b>student</b>" in told.text
+    assert "not who passed them on" in told.text
 
 
 def test_the_back_test_counts_what_stands_in_the_table(browser: Browser, visited: Running) -> None:
