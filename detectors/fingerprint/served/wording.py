@@ -44,7 +44,8 @@ def served_by_wording(
     if key is None:
         raise LineageError("texts and answers: both must have a column prompt_id, or both a column prompt")
     given = answers.dropna(subset=[key, "response"]).drop_duplicates(["model", key])
-    pairs = told.assign(key=told[key].astype(str)).merge(
+    bare = told[["text_id", "text", key]]
+    pairs = bare.assign(key=bare[key].astype(str)).merge(
         given.assign(key=given[key].astype(str))[["model", "key", "response"]], on="key"
     )
     pairs["cosine"] = _cosines(pairs["text"], pairs["response"])

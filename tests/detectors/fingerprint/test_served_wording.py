@@ -56,6 +56,15 @@ def test_words_of_what_was_served_name_the_account() -> None:
     assert "nearer in wording by a cosine of +0." in told.evidence.summary
 
 
+def test_exchanges_serve_as_texts_whatever_columns_they_bear() -> None:
+    """A log names the model that answered, as the table of answers does; its own answers are the texts."""
+    texts, answers = answered(0.3, 1)
+    log = texts.rename(columns={"text": "response", "account": "account_id"}).assign(model="teacher")
+    told = served_by_wording(log, answers, "suspect", ["clean-1"])
+    plain = served_by_wording(texts, answers, "suspect", ["clean-1"])
+    assert p_values(told, 99) == p_values(plain, 99)
+
+
 def test_a_suspect_that_copies_nobody_is_linked_at_most_at_the_stated_rate() -> None:
     """60 suspects, three accounts each, family-wise .05; 8 or more have chance 1 %."""
     assert sum(min(by_wording(0.0, 100 + seed).values()) <= 0.05 for seed in range(60)) < 8
