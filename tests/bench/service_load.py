@@ -82,9 +82,12 @@ def main() -> None:
         "--minutes", type=float, help="send for so long at a sustained rate, and watch memory and lag"
     )
     parser.add_argument("--rows", type=int, default=2_000, help="exchanges a second of the sustained rate")
+    parser.add_argument(
+        "--pace", type=int, default=1, help="seconds of the log a second, of the sustained rate"
+    )
     given = parser.parse_args()
     if given.minutes is not None:
-        service_sustained.run(given.minutes, given.rows)
+        service_sustained.run(given.minutes, given.rows, given.pace)
         return
     loads = [_decide(), replace(_decide(), name="decide, open loop", rate=given.rate), _ndjson(), _arrow()]
     loads += [_spans(), _binary_spans()]

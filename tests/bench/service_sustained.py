@@ -1,6 +1,8 @@
 """A sustained rate of exchanges with scoring on: memory, backlog and lag as time goes on, one JSON line a sample.
 
-`python -m tests.bench service-load --minutes 10 [--rows 2000]`. The last line has the slope of the resident memory over
+`python -m tests.bench service-load --minutes 10 [--rows 2000] [--pace 1]`. Signals of each account's last hour are held
+in memory, so that memory grows for an hour of the log's time before it can be flat; `--pace 60` lets that hour pass in
+a minute. The last line has the slope of the resident memory over
 the second half, with its 95% interval, and how long it took after the last acknowledgement until all was scored.
 """
 
@@ -30,26 +32,26 @@ _LIMITS = (
 )
 
 
-def run(minutes: float, rows_a_second: int) -> None:
+def run(minutes: float, rows_a_second: int, pace: int) -> None:
     """Run and print."""
     with tempfile.TemporaryDirectory() as folder:
         service, key = started(Path(folder) / "data", environment=_LIMITS)
         try:
             with client(service.url, key or "") as asking:
-                for line in sustained(service, asking, minutes * 60, rows_a_second):
+                for line in sustained(service, asking, minutes * 60, rows_a_second, pace):
                     print(json.dumps(line), flush=True)
         finally:
             service.end()
 
 
 def sustained(
-    service: Process, asking: httpx.Client, seconds: float, rows_a_second: int
+    service: Process, asking: httpx.Client, seconds: float, rows_a_second: int, pace: int = 1
 ) -> Iterator[dict[str, float]]:
     """Send for so long; a sample every `SAMPLE_S`, and what came of it."""
     began, sent, refused = time.monotonic(), 0, 0
     samples: list[tuple[float, float]] = []
     next_sample = 0.0
-    for second, body in enumerate(_bodies(rows_a_second)):
+    for second, body in enumerate(_bodies(rows_a_second, pace)):
         now = time.monotonic() - began
         if now >= seconds:
             break
@@ -98,17 +100,17 @@ def resident_mib(pid: int) -> float:
     return int(found[1]) / 1024
 
 
-def _bodies(rows_a_second: int) -> Iterator[bytes]:
-    """A body a second, each a second later in the log's time, of accounts that stay the same."""
+def _bodies(rows_a_second: int, pace: int) -> Iterator[bytes]:
+    """A body a second, each `pace` seconds later in the log's time, of accounts that stay the same."""
     made = logs.rows(0, accounts=ACCOUNTS, thieves=5, requests=2 * rows_a_second // ACCOUNTS + 8)[
         :rows_a_second
     ]
     assert len(made) == rows_a_second
     second = int(logs.BEGIN.timestamp())
     while True:
-        second += 1
+        second += pace
         for at, row in enumerate(made):
-            row |= {"request_id": f"{second}-{at}", "time": second + at / rows_a_second}
+            row |= {"request_id": f"{second}-{at}", "time": second + pace * at / rows_a_second}
         yield logs.ndjson(made)
 
 
