@@ -124,7 +124,7 @@ def _explained(verdict: LineageVerdict, places: Mapping[int, Place], alpha: floa
         missing = "models of the teacher's own rows stand as high: it is a copy, or one of these"
     else:
         return verdict
-    reason = f"stands out among models of other rows, but {missing}; or declare the rows private, if nobody else held them"
+    reason = f"stands out among models of other rows, but {missing}; or declare the rows private, if they are"
     return replace(verdict, verdict=Lineage.INCONCLUSIVE, reason=reason)
 
 
