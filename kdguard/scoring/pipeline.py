@@ -74,6 +74,7 @@ def encode_into(spill: Spill, batches: Iterable[pa.RecordBatch], encoder: Encode
         for batch in batches:
             spill.write(encoder.encode(batch))
         spill.seal()
+        pa.default_memory_pool().release_unused()  # what reading held, before sorting needs its own
         return
     with ProcessPoolExecutor(
         workers, multiprocessing.get_context("spawn"), initializer=_remember, initargs=(encoder,)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import kdguard
 from kdguard.detectors.query_patterns.technique_rate import TechniqueRate
+from kdguard.exchanges.schema import from_rows
 from kdguard.features.session import Rows
 from kdguard.scan import State, follow
+from kdguard.scoring import spill
+from kdguard.scoring.epochs import score_log
+from kdguard.scoring.spill import Spill
+from kdguard.simulate.traffic import simulate
+from kdguard.simulate.world import World
 from kdguard.verdict import Decision
 from tests.bench.extremes import exchanges
 from tests.detectors.rows import random_rows
@@ -27,6 +35,52 @@ def test_one_account_with_many_requests_is_one_verdict() -> None:
     (verdict,) = kdguard.score(exchanges("one-account", ROWS), small_baseline()).verdicts
     assert verdict.requests == ROWS
     assert verdict.p_value is not None
+
+
+def test_names_may_be_of_any_length_and_differ_in_a_nul_only() -> None:
+    """A caller who gets to choose a name must not thereby choose how much memory all the others take."""
+    names = ["a", "a\0", "\U0001f600", "\uffff", "z" * 1_000_000, *(f"b{at:03d}" for at in range(300))]
+    log = [
+        from_rows(
+            [{"request_id": f"r{at}", "account_id": name, "prompt": "p"} for at, name in enumerate(names)]
+        )
+    ]
+    baseline = small_baseline()
+    tracemalloc.start()
+    findings = kdguard.score(log, baseline)
+    told = [verdict.id for verdict in findings.verdicts]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert told == sorted(names)
+    assert peak < 200 << 20
+
+
+def test_scores_do_not_depend_on_how_accounts_are_sliced(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World("slices", 60, volume_median=20, volume_cap=150)
+    month = simulate(world, seed=5)
+    found = []
+    for rows_a_mb in (spill._ROWS_A_MB, 2):
+        monkeypatch.setattr(spill, "_ROWS_A_MB", rows_a_mb)
+        with Spill() as kept:
+            scores, _ = score_log(month.exchanges, small_baseline(), kept, accounts=month.accounts)
+            found.append((len(spill.slices(kept.folder)), scores))
+    (one, whole), (many, sliced) = found
+    assert (one, many > 4) == (1, True)
+    for name in (
+        "p_value",
+        "p_pooled",
+        "p_floor",
+        "score",
+        "first_alarm",
+        "p_by_checkpoint",
+        "shown",
+        "outputs",
+    ):
+        assert np.array_equal(getattr(whole, name), getattr(sliced, name), equal_nan=True), name
+    assert np.array_equal(whole.contributions, sliced.contributions)
+    assert whole.kind.tolist() == sliced.kind.tolist()
+    assert whole.drift == sliced.drift
+    assert np.isfinite(whole.p_value).sum() > 30
 
 
 def test_accounts_too_short_for_a_score_take_no_state(monkeypatch: pytest.MonkeyPatch) -> None:

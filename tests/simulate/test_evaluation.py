@@ -1,3 +1,4 @@
+import gc
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from typing import Any, Self, cast
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy.stats import binomtest
 
@@ -33,8 +35,22 @@ from kdguard.simulate.evaluation.plan import all_variants, full_plan
 from kdguard.simulate.evaluation.power import ALL, first_alarms, over_techniques, power
 from kdguard.simulate.evaluation.rates import FEWEST_WORLDS, exact_excess, rate_of
 from kdguard.simulate.evaluation.rivalry import converse
-from kdguard.simulate.evaluation.sources import Traffic, grid, hidden
+from kdguard.simulate.evaluation.sources import Kept, Traffic, grid, hidden
 from kdguard.simulate.techniques import LANGUAGES, TECHNIQUES, WRAPPED
+
+
+def test_traffic_is_kept_on_disk_as_long_as_anybody_has_it() -> None:
+    month = simulate(replace(load_world("tiny"), owners=6, campaigns=()), seed=2)
+    traffic = Traffic.of(month)
+    kept = cast(Kept, traffic.exchanges)
+    for _ in range(2):
+        assert pa.Table.from_batches(kept) == pa.Table.from_batches(month.exchanges)
+    path = kept.path
+    assert path.exists()
+    del traffic, kept
+    gc.collect()
+    assert not path.exists()
+
 
 SMALL = Plan(
     worlds=2,

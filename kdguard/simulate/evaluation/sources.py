@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kdguard.exchanges import store
 from kdguard.simulate.campaign import Campaign
 from kdguard.simulate.evaluation.plan import ADAPTIVE, Plan
 from kdguard.simulate.pools import Split
@@ -39,13 +44,33 @@ class Traffic:
 
     @classmethod
     def of(cls, simulated: Simulated) -> Traffic:
-        """Traffic of a simulated world."""
+        """Traffic of a simulated world, its exchanges kept on disk."""
         labels = simulated.account_labels.to_pandas().set_index("account_id")[list(LABELS)]
-        return cls(simulated.exchanges, simulated.accounts, labels)
+        return cls(Kept(simulated.exchanges), simulated.accounts, labels)
 
     def of_accounts(self, wanted: npt.NDArray[np.object_]) -> Traffic:
         """The traffic of some accounts only; their rows in the accounts table and labels stay."""
         return replace(self, exchanges=Filtered(self.exchanges, pa.array(wanted, pa.string())))
+
+
+class Kept:
+    """Exchanges in a file of their own, read anew each time they are iterated over; it goes when nobody has this.
+
+    A world's traffic is needed to its end, for one part of the study after the other, and takes gigabytes in memory.
+
+    Attributes:
+        path: The file.
+    """
+
+    def __init__(self, exchanges: Iterable[pa.RecordBatch]) -> None:
+        handle, name = tempfile.mkstemp(prefix="kdguard-world-", suffix=".parquet")
+        os.close(handle)
+        self.path = Path(name)
+        weakref.finalize(self, self.path.unlink, missing_ok=True)
+        store.write(exchanges, self.path)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return store.read(self.path)
 
 
 @dataclass(frozen=True)
