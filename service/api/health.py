@@ -48,6 +48,8 @@ def readyz(service: Serving, response: Response) -> Health:
     free = service.free_bytes()
     least = service.settings.least_free_bytes
     checks["disk"] = "ok" if free >= least else f"{free} bytes are free, at least {least} must be"
+    if unwritten := service.journals_failed():
+        checks["disk"] = f"the journal cannot be written: {unwritten}"
     failed = service.worker.failed if service.worker is not None else None
     checks["scoring"] = "ok" if failed is None else f"the latest step failed: {failed}"
     for feeder in service.feeders:

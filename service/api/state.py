@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
@@ -27,6 +28,8 @@ from kdguard.service.store.api_keys import now_us
 from kdguard.service.store.database import Database
 from kdguard.service.store.secrets import Secrets
 from kdguard.service.store.tables import TENANTS
+
+LOG = logging.getLogger("kdguard.service")
 
 
 @dataclass(slots=True)
@@ -133,6 +136,10 @@ class Service:
         self.gateway.close()
         self.database.close()
 
+    def journals_failed(self) -> str | None:
+        """Why a journal could not be written lately."""
+        return next((why for inbox in list(self._inboxes.values()) if (why := inbox.journal.failed)), None)
+
     def measure(self) -> int:
         """Journal bytes that wait to be scored, over all tenants; also told to each journal."""
         total = 0
@@ -148,11 +155,14 @@ class Service:
     def _seal_often(self) -> None:
         measured = 0.0
         while not self._ending.wait(min(0.25, self.settings.seal_s / 4)):
-            for inbox in list(self._inboxes.values()):
-                inbox.journal.seal(self.settings.seal_s)
-            if time.monotonic() - measured > 1.0:
-                measured = time.monotonic()
-                self.measure()
+            try:
+                for inbox in list(self._inboxes.values()):
+                    inbox.journal.seal(self.settings.seal_s)
+                if time.monotonic() - measured > 1.0:
+                    measured = time.monotonic()
+                    self.measure()
+            except OSError as error:  # tried again at once; nothing would be scored if this thread ended
+                LOG.error("journals not sealed", extra={"kd": {"error": type(error).__name__}})
 
 
 def service_of(request: Request) -> Service:

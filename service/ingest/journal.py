@@ -11,6 +11,7 @@ changed in it; it is removed whole.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import struct
@@ -28,6 +29,8 @@ _HEAD = struct.Struct("<4sII")  # magic, bytes, CRC-32
 _OPEN, _SEALED = ".open", ".journal"
 _MOST_AT_ONCE = 256
 MOST_FRAME_BYTES = 1 << 30
+FAILED_S = 10.0
+"""For so long after a write that failed the journal says so; then it is tried again by whoever sends."""
 
 
 class JournalFull(ServiceError):  # noqa: N818  (a state of the disk, told as 503)
@@ -61,6 +64,7 @@ class Journal:
         self._waiting: queue.SimpleQueue[tuple[bytes, Future[int]] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self.backlog_bytes = 0
+        self._failed = (-math.inf, "")
         self._writer = threading.Thread(target=self._write_all, name="journal", daemon=True)
         self._writer.start()
 
@@ -86,6 +90,12 @@ class Journal:
     def open_bytes(self) -> int:
         """Bytes in the open segment."""
         return self._size if self._file is not None else 0
+
+    @property
+    def failed(self) -> str | None:
+        """Why the latest write failed, if that was lately."""
+        at, why = self._failed
+        return why if self._clock() - at < FAILED_S else None
 
     def seal(self, older_than_s: float = 0.0) -> None:
         """End the open segment if it holds anything and is old enough."""
@@ -125,9 +135,11 @@ class Journal:
             try:
                 number = self._append([payload for payload, _ in taken])
             except OSError as error:
+                self._failed = (self._clock(), error.strerror or type(error).__name__)
                 for _, done in taken:
                     done.set_exception(JournalFull(f"the journal cannot be written: {error.strerror}"))
                 return
+            self._failed = (-math.inf, "")
             for _, done in taken:
                 done.set_result(number)
             if self._size >= self._seal_bytes:

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from kdguard.service.gateway import recording
+from kdguard.service.ingest.journal import Journal
 from kdguard.service.store import database, jobs
 from kdguard.service.store.api_keys import make_tenant
 from tests.scoring_service import logs
@@ -204,6 +205,7 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
         ballast = small_disk / "ballast"
         fill(ballast)
         until(lambda: 503 in sender.told, wait_s=60)
+        until(lambda: "No space" in service.client.get("/readyz").json()["checks"]["disk"], wait_s=60)
         refusals = len(sender.waits)
         ballast.unlink()
         acknowledged = sender.acknowledged
@@ -214,6 +216,27 @@ def test_a_disk_that_is_really_full(small_disk: Path) -> None:
     assert set(sender.told) == {200, 503}
     assert refusals
     assert all(wait is not None and int(wait) >= 1 for wait in sender.waits)
+
+
+def test_a_segment_that_cannot_be_ended_is_ended_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures, seal = [OSError(5, "Input/output error")] * 3, Journal.seal
+
+    def failing(journal: Journal, older_than_s: float = 0.0) -> None:
+        if failures:
+            raise failures.pop()
+        seal(journal, older_than_s)
+
+    monkeypatch.setattr(Journal, "seal", failing)
+    row = {"request_id": "r", "account_id": "somebody", "prompt": "p"}
+    with running(tmp_path) as service:
+        assert (
+            service.client.post("/v1/exchanges", content=logs.ndjson([row]), headers=NDJSON).status_code
+            == 200
+        )
+        scored(service.client, 1)
+    assert not failures
 
 
 def test_a_clock_that_jumps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
