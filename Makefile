@@ -15,7 +15,7 @@ $(VENV)/base: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/dev: $(VENV)/base
-	$(BIN)/python -m pip install --quiet -e '.[dev,distill,service]' -c constraints.txt
+	$(BIN)/python -m pip install --quiet -e '.[dev,distill,service,kafka]' -c constraints.txt
 	touch $@
 
 demo: $(VENV)/base

@@ -42,8 +42,8 @@ def run(*words: object) -> Result:
 @pytest.mark.slow
 def test_a_served_student_is_found_and_a_stranger_can_check_it(address: str, tmp_path: Path) -> None:
     probes = ("--probes", STORED / "probes.parquet")
-    told = ("--responses", STORED / "responses.parquet", "--families", STORED / "families.toml")
-    told += ("--controls", STORED / "controls.csv")
+    told: tuple[object, ...] = ("--responses", STORED / "responses.parquet")
+    told += ("--families", STORED / "families.toml", "--controls", STORED / "controls.csv")
     ledger = ("--ledger", tmp_path / "ledger", "--keys", tmp_path / "keys")
     draw = run("lineage", "probes", *probes, "--family", "aurora", "--alpha", 0.01)
     (tmp_path / "committed.json").write_text(draw.stdout)
