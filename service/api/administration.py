@@ -215,7 +215,13 @@ def put_registration(
     service: Serving,
 ) -> Registration:
     """Register the release of a model, by name; marks have routes of their own."""
-    if "\\u0000" in orjson.dumps(body).decode():
+    try:
+        text = orjson.dumps(body).decode()
+    except orjson.JSONEncodeError as error:
+        raise Problem(
+            422, "invalid", f"the body must be JSON of Unicode and 64-bit numbers: {error}"
+        ) from error
+    if "\\u0000" in text:
         raise Problem(422, "invalid", "a text must hold no NUL")
     with service.database.write() as connection:
         told = registrations.put(connection, caller.tenant, kind, name, body)

@@ -96,6 +96,8 @@ class AccountKeys:
             if missing:
                 with self._database.write() as connection:
                     self._make(connection, missing)
+                # Only what is committed may be held: a number that was rolled back is given out again.
+                with self._database.read() as connection:
                     self._take(connection, missing)
 
     def _make(self, connection: Connection, accounts: list[str]) -> None:

@@ -141,3 +141,10 @@ def test_a_public_address_needs_a_key_first(tmp_path: Path) -> None:
 def test_cursors_cannot_be_made_up(service: Running) -> None:
     for cursor in ("x", "AAAA", "é", "A" * 400):
         assert service.client.get("/v1/accounts", params={"cursor": cursor}).status_code == 422
+
+
+@pytest.mark.parametrize("time", ["12345678901234567890123", '"\\ud800"'])
+def test_a_registration_that_cannot_be_kept_is_refused(service: Running, time: str) -> None:
+    path, kind = "/v1/registrations/model_release/m-2", {"content-type": "application/json"}
+    refused = service.client.put(path, content=f'{{"time": {time}, "model": "m"}}', headers=kind)
+    assert refused.status_code == 422, refused.text
