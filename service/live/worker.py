@@ -99,7 +99,7 @@ class Worker:
                     self._ending.wait(_IDLE_S)
         finally:
             for tenant in self._tenants.values():
-                tenant.scoring.close()
+                self._attempt(tenant.scoring.close, [])  # what is not kept is folded again from the journal
 
     def send_news(self) -> None:
         """Send webhooks until `stop`: slow receivers must not delay scores, nor long audits webhooks."""
