@@ -36,14 +36,20 @@ class Sender(threading.Thread):
         acknowledged: Rows that were.
         told: Every status.
         waits: Every Retry-After of a refusal.
+
+    Args:
+        url: Where.
+        key: That may ingest.
+        name: Of its accounts.
+        rows_an_account: Rows before a new account comes, whose key the database has to keep.
     """
 
-    def __init__(self, url: str, key: str, name: str) -> None:
+    def __init__(self, url: str, key: str, name: str, *, rows_an_account: int = 50) -> None:
         super().__init__(daemon=True)
         self.acknowledged, self.sent = 0, 0
         self.told: list[int] = []
         self.waits: list[str | None] = []
-        self._url, self._key, self._account = url, key, name
+        self._url, self._key, self._account, self._rows_an_account = url, key, name, rows_an_account
         self._ending = threading.Event()
 
     def run(self) -> None:
@@ -77,7 +83,7 @@ class Sender(threading.Thread):
     def _rows(self) -> Iterator[dict[str, Any]]:
         for at in range(self.sent, self.sent + AT_ONCE):
             # a new account now and then, so that the database is asked
-            account = f"{self._account}-{at // 50}"
+            account = f"{self._account}-{at // self._rows_an_account}"
             yield {"request_id": f"{account}-{at}", "account_id": account, "prompt": f"please, number {at}"}
 
 
@@ -198,25 +204,33 @@ def fill(ballast: Path) -> None:
 
 
 def test_a_disk_that_is_really_full(small_disk: Path) -> None:
+    """One sender asks the database for keys of new accounts, one needs the journal alone: both are refused."""
     with running(small_disk / "data") as service:
-        sender = Sender(service.url, service.key(), "sender")
-        sender.start()
-        until(lambda: sender.acknowledged > 100)
+        senders = [
+            Sender(service.url, service.key(), "new"),
+            Sender(service.url, service.key(), "known", rows_an_account=1 << 30),
+        ]
+        for sender in senders:
+            sender.start()
+        until(lambda: all(sender.acknowledged > 100 for sender in senders))
         ballast = small_disk / "ballast"
         fill(ballast)
-        until(lambda: 503 in sender.told, wait_s=60)
-        # which file is refused first is chance: the journal's, the database's or the state's
-        until(lambda: service.client.get("/readyz").status_code == 503, wait_s=60)
-        refusals = len(sender.waits)
+        until(lambda: all(503 in sender.told for sender in senders), wait_s=60)
+        until(lambda: "No space" in service.client.get("/readyz").json()["checks"]["disk"], wait_s=60)
+        refusals = [len(sender.waits) for sender in senders]
         ballast.unlink()
-        acknowledged = sender.acknowledged
-        until(lambda: sender.acknowledged > acknowledged + 50)
-        sender.end()
-        scored(service.client, sender.acknowledged)
+        acknowledged = [sender.acknowledged for sender in senders]
+        until(
+            lambda: all(s.acknowledged > before + 50 for s, before in zip(senders, acknowledged, strict=True))
+        )
+        for sender in senders:
+            sender.end()
+        scored(service.client, sum(sender.acknowledged for sender in senders))
         until(lambda: service.client.get("/readyz").status_code == 200)
-    assert set(sender.told) == {200, 503}
-    assert refusals
-    assert all(wait is not None and int(wait) >= 1 for wait in sender.waits)
+    assert all(refusals)
+    for sender in senders:
+        assert set(sender.told) == {200, 503}
+        assert all(wait is not None and int(wait) >= 1 for wait in sender.waits)
 
 
 def test_a_segment_that_cannot_be_ended_is_ended_later(
