@@ -32,13 +32,14 @@ EXTRAS = {
     "service": (
         "alembic",
         "fastapi",
-        "limits",
+        "jwt",
         "opentelemetry",
         "prometheus_client",
         "pydantic_settings",
         "sqlalchemy",
         "uvicorn",
     ),
+    "kafka": ("confluent_kafka",),
 }
 """Packages that an extra brings, by import name."""
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from kdguard.errors import LineageError
 from kdguard.lineage.order import place_in_order
 from kdguard.lineage.tables import read_frame
+from kdguard.readers.handed import must_have
 
 COLUMNS = ("model", "prompt_id", "response")
 
@@ -84,12 +85,7 @@ def responses_of(frame: pd.DataFrame, *, seed: int = 0, name: str = "responses")
     Raises:
         LineageError: A column is missing, or there are no rows.
     """
-    missing = [column for column in COLUMNS if column not in frame.columns]
-    if missing:
-        told = ", ".join(map(str, frame.columns)) or "no columns"
-        raise LineageError(
-            f"{name}: must have columns {', '.join(COLUMNS)}; missing {', '.join(missing)}, got {told}"
-        )
+    must_have(list(frame.columns), COLUMNS, name, LineageError)
     frame = frame[list(COLUMNS)].dropna(subset=["model", "prompt_id"])
     if frame.empty:
         raise LineageError(f"{name}: must have at least one row with a model and a prompt_id, got none")

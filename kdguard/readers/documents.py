@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from kdguard.readers.rejects import DEEP, Unfit
-from kdguard.readers.sources import MAX_LINE_BYTES, Block
+from kdguard.readers.sources import BOM, MAX_LINE_BYTES, Block
 
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _SHAPE = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\Z)|[{}\[\]]', re.DOTALL)
@@ -67,7 +67,7 @@ def by_line(blocks: Iterable[Block]) -> Iterator[Document]:
             except orjson.JSONDecodeError:
                 if line.strip() in _BRACKETS:  # of an array written one element a line
                     continue
-                yield _second_look(number, line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                yield _second_look(number, line.removeprefix(BOM) if number == 1 else line)
 
 
 def over_lines(blocks: Iterable[Block]) -> Iterator[Document]:

@@ -13,12 +13,11 @@ from kdguard.readers.formats import flat
 from kdguard.readers.reader import Reader
 from kdguard.readers.registry import FORMATS
 from kdguard.readers.rejects import Rejects, Unfit
-from kdguard.readers.sources import Block, Source
+from kdguard.readers.sources import BOM, Block, Source
 from kdguard.readers.tables import DELIMITERS, by_row, header
 
 _LINES = 64
 _BLOCKS = 4  # of nothing but junk, before giving up
-_BOM = b"\xef\xbb\xbf"
 
 
 class Sniffed(NamedTuple):
@@ -112,7 +111,7 @@ def _recognised(block: Block, given: Reader | None) -> tuple[Reader | None, int]
     objects = 0
     for line in islice((line for line in block.lines if line.strip()), _LINES):
         try:
-            value = decode(line.removeprefix(_BOM))
+            value = decode(line.removeprefix(BOM))
         except Unfit:
             continue
         objects += bool(value) and isinstance(value, dict | list)
@@ -138,7 +137,7 @@ def _looks_like(reader: Reader, record: dict[str, Any]) -> bool:
 
 
 def _begins_with_bracket(blocks: list[Block]) -> bool:
-    return _first_line(blocks).strip().removeprefix(_BOM)[:1] in (b"{", b"[")
+    return _first_line(blocks).strip().removeprefix(BOM)[:1] in (b"{", b"[")
 
 
 def _first_line(blocks: list[Block]) -> bytes:

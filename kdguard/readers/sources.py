@@ -23,6 +23,7 @@ from kdguard.errors import LogError
 from kdguard.readers.rejects import Rejects, Unfit
 
 MAX_LINE_BYTES = 32 << 20
+BOM = b"\xef\xbb\xbf"
 BLOCK_BYTES = 8 << 20  # of lines handed on at once
 BLOCK_LINES = 8192
 _CHUNK_BYTES = 1 << 20

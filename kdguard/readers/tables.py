@@ -13,12 +13,11 @@ from typing import Any
 
 from kdguard.readers.documents import Document, decode
 from kdguard.readers.rejects import Unfit
-from kdguard.readers.sources import MAX_LINE_BYTES, Block
+from kdguard.readers.sources import BOM, MAX_LINE_BYTES, Block
 
 DELIMITERS = {",": "CSV", "\t": "TSV", ";": "CSV"}
 """What may stand between cells, and what a file with it is called."""
 _DECODED = ("messages", "label_probs")
-_BOM = b"\xef\xbb\xbf"
 
 
 def header(line: bytes, delimiter: str) -> list[str] | None:
@@ -29,7 +28,7 @@ def header(line: bytes, delimiter: str) -> list[str] | None:
         delimiter: One of `DELIMITERS`.
     """
     try:
-        text = line.removeprefix(_BOM).decode("utf-8")
+        text = line.removeprefix(BOM).decode("utf-8")
         names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter))]
     except (UnicodeDecodeError, csv.Error, StopIteration):
         return None
@@ -85,7 +84,7 @@ class _Lines:
         for start, lines in blocks:
             for number, line in enumerate(lines, start):
                 if number == 1:
-                    line = line.removeprefix(_BOM)
+                    line = line.removeprefix(BOM)
                 self.number = number
                 self._bytes += len(line)
                 yield line.decode("utf-8", "surrogateescape") + "\n"

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from kdguard.service.api import examples
 from kdguard.service.api.access import Admin, Caller, Reader, Serving
-from kdguard.service.api.exchanges import ARROW, NDJSON
+from kdguard.service.api.exchanges import ARROW, NDJSON, media_type
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
 from kdguard.service.api.uploads import OCTETS, Queued, body_whole, queued
@@ -23,7 +23,8 @@ from kdguard.service.ingest.journal import framed, path_of, sealed
 from kdguard.service.ingest.reading import read_arrow, read_ndjson
 from kdguard.service.ingest.sealing import seal
 from kdguard.service.live.baselines import activate, store_baseline
-from kdguard.service.live.learning import ASKED, KIND, SEGMENTS, link_segments
+from kdguard.service.live.errands import ASKED
+from kdguard.service.live.learning import KIND, SEGMENTS, link_segments
 from kdguard.service.store import trail, verdicts
 from kdguard.service.store.api_keys import now_us
 from kdguard.service.store.tables import BASELINES
@@ -119,7 +120,7 @@ async def post_learning_from(
     activate: bool = False,
 ) -> Queued:
     """Learn a baseline from a log that is sent along, as a job; the log lies encrypted, and goes with the job."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = media_type(request)
     if kind not in NDJSON and kind != ARROW:
         raise Problem(415, "media-type", f"the body must be {NDJSON[0]} or {ARROW}")
     body = await body_whole(request, service)

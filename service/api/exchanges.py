@@ -37,6 +37,11 @@ JSON, PROTOBUF = "application/json", "application/x-protobuf"
 _WAITING_PER_SLOT = 8
 
 
+def media_type(request: Request) -> str:
+    """What a body says that it is, without parameters; empty where it says nothing."""
+    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+
+
 class LineError(BaseModel):
     """A line that could not be read."""
 
@@ -70,7 +75,7 @@ async def post_exchanges(
     id and choice) counts once, so a request that got no answer can be sent again as it is. Exchanges without a time get
     the time of arrival.
     """
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = media_type(request)
     if kind not in NDJSON and kind != ARROW:
         raise Problem(415, "media-type", f"the body must be {NDJSON[0]} or {ARROW}")
     async with _slot(request):
@@ -99,7 +104,7 @@ async def post_exchanges(
 )
 async def post_traces(request: Request, caller: Ingester, service: Serving) -> Response:
     """Take OTLP/HTTP traces in, JSON or protobuf; spans that are no GenAI calls are passed over."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = media_type(request)
     if kind not in (JSON, PROTOBUF):
         raise Problem(415, "media-type", f"the body must be {JSON} or {PROTOBUF}")
     async with _slot(request):
@@ -116,7 +121,7 @@ async def post_traces(request: Request, caller: Ingester, service: Serving) -> R
 
 async def take(service: Service, caller: Caller, reading: Callable[[int], Read]) -> Ingested:
     """Read, encrypt and write exchanges; returns once they are durable."""
-    if service.free_bytes() < service.settings.least_free_bytes:
+    if service.is_nearly_full:
         raise retry(503, "disk", "the disk is nearly full; nothing was taken in")
     inbox = await run_in_threadpool(service.inbox, caller.tenant)
 

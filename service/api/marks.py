@@ -18,7 +18,8 @@ from kdguard.service.api.access import Admin, Auditor, Caller, Reader, Serving
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
 from kdguard.service.api.uploads import OCTETS, Queued, body_whole, queued
-from kdguard.service.marks.jobs import ASKED, KIND
+from kdguard.service.live.errands import ASKED
+from kdguard.service.marks.jobs import KIND
 from kdguard.service.marks.registered import (
     KINDS,
     MarkFiles,

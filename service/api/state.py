@@ -99,13 +99,18 @@ class Service:
         """Free disk under the data folder."""
         return shutil.disk_usage(self.settings.data).free
 
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether the disk has too little room to take anything in."""
+        return self.free_bytes() < self.settings.least_free_bytes
+
     def keep(self, tenant: str, batches: Sequence[pa.RecordBatch]) -> None:
         """Make exchanges durable.
 
         Raises:
             JournalFull: The disk or the backlog is full; nothing was written.
         """
-        if self.free_bytes() < self.settings.least_free_bytes:
+        if self.is_nearly_full:
             raise JournalFull("the disk is nearly full; nothing was taken in")
         inbox = self.inbox(tenant)
         inbox.journal.append(seal(batches, inbox.keys, tenant, received_us=now_us()))

@@ -19,14 +19,14 @@ from kdguard.readers.rejects import Unfit
 from kdguard.scoring.facts import accounts_table
 from kdguard.service.api import examples
 from kdguard.service.api.access import Admin, Auditor, Caller, Ingester, Reader, Serving
-from kdguard.service.api.exchanges import ARROW
+from kdguard.service.api.exchanges import ARROW, media_type
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
 from kdguard.service.api.subjects import AccountId
 from kdguard.service.ingest.bodies import body_of
 from kdguard.service.live.baselines import mark_baselines
-from kdguard.service.live.errands import folder_of
-from kdguard.service.live.learning import ASKED, SEGMENTS, link_segments
+from kdguard.service.live.errands import ASKED, folder_of
+from kdguard.service.live.learning import SEGMENTS, link_segments
 from kdguard.service.live.lineage_jobs import KIND
 from kdguard.service.live.served_jobs import KIND as SERVED
 from kdguard.service.marks.cases import input_of, lines_of
@@ -153,7 +153,7 @@ class ControlRow(BaseModel):
 )
 async def post_accounts(request: Request, caller: Ingester, service: Serving) -> Stored:
     """Add accounts to the table, or replace what is known of them: CSV, JSON lines or Arrow."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    kind = media_type(request)
     body = await body_whole(request, service)
 
     def store() -> Stored:

@@ -18,6 +18,8 @@ from kdguard.service.store.database import Database
 from kdguard.service.store.jobs import Job
 
 LOG = logging.getLogger("kdguard.service")
+ASKED = "asked.json"
+"""Name of the upload that says what is asked, where a job has one."""
 _LONGEST_S = 86_400.0
 """Age at which a folder is left over: from a job that was given up, or a process that was killed."""
 

@@ -27,7 +27,7 @@ from kdguard.scoring.store import save_baseline
 from kdguard.service.ingest.journal import path_of, sealed
 from kdguard.service.live import baselines
 from kdguard.service.live.encoding import unseal_segment
-from kdguard.service.live.errands import Done
+from kdguard.service.live.errands import ASKED, Done
 from kdguard.service.live.scoring import Folders
 from kdguard.service.store import jobs, trail, verdicts
 from kdguard.service.store.account_keys import AccountKeys
@@ -37,7 +37,7 @@ from kdguard.service.store.jobs import Job
 from kdguard.service.store.secrets import Secrets
 
 KIND = "baseline"
-ASKED, SEGMENTS = "asked.json", "journal"
+SEGMENTS = "journal"
 _PASSES = 4
 """Times that a log is read: once to see whose it is, three times to learn."""
 

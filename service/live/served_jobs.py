@@ -23,8 +23,8 @@ from kdguard.detectors.fingerprint.served import (
 )
 from kdguard.detectors.fingerprint.served.claims import NAME, VERSION, statistics_of
 from kdguard.errors import LineageError
-from kdguard.service.live.errands import Done
-from kdguard.service.live.learning import ASKED, SEGMENTS, Bodies
+from kdguard.service.live.errands import ASKED, Done
+from kdguard.service.live.learning import SEGMENTS, Bodies
 from kdguard.service.marks import cases
 from kdguard.service.store import jobs
 from kdguard.service.store.account_keys import AccountKeys

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 
 from kdguard.errors import InputError
-from kdguard.service.live.errands import Done
+from kdguard.service.live.errands import ASKED, Done
 from kdguard.service.marks import cases
 from kdguard.service.marks.checks import Outcome, check
 from kdguard.service.marks.registered import MarkFiles
@@ -20,7 +20,6 @@ from kdguard.service.store.jobs import Job
 from kdguard.service.store.secrets import Secrets
 
 KIND = "mark_check"
-ASKED = "asked.json"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,16 @@ It is no part of the data folder, so that whoever has that one can neither find 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from kdguard.errors import LedgerError, ServiceError
 from kdguard.ledger.keys import KeyStore, open_keys
 from kdguard.ledger.log import Ledger, open_ledger
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,7 @@ class Vault:
             LedgerError: It is missing, damaged or readable by others.
             ServiceError: No folder is set.
         """
-        folder = self._folder(tenant)
-        try:
-            return open_keys(folder / "keys")
-        except LedgerError as error:
-            raise _without_place(error, folder) from error
+        return self._opened(tenant, "keys", open_keys)
 
     def ledger(self, tenant: str) -> Ledger:
         """A tenant's ledger.
@@ -43,22 +43,17 @@ class Vault:
             LedgerError: It is missing or damaged.
             ServiceError: No folder is set.
         """
-        folder = self._folder(tenant)
-        try:
-            return open_ledger(folder / "ledger")
-        except LedgerError as error:
-            raise _without_place(error, folder) from error
+        return self._opened(tenant, "ledger", open_ledger)
 
     def usable(self, tenant: str) -> bool:
         """Whether there is something to open."""
         return self.root is not None and (self.root / tenant / "keys").is_dir()
 
-    def _folder(self, tenant: str) -> Path:
+    def _opened(self, tenant: str, name: str, opens: Callable[[Path], T]) -> T:
         if self.root is None:
             raise ServiceError("keys of marks are needed: set `vault` to the folder that holds them")
-        return self.root / tenant
-
-
-def _without_place(error: LedgerError, folder: Path) -> LedgerError:
-    """An error whose readers need not know where the vault lies."""
-    return LedgerError(str(error).replace(str(folder), "vault"))
+        folder = self.root / tenant
+        try:
+            return opens(folder / name)
+        except LedgerError as error:  # whoever reads it need not know where the vault lies
+            raise LedgerError(str(error).replace(str(folder), "vault")) from error

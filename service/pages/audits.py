@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
@@ -41,15 +42,13 @@ def get_audit(job: str, request: Request, visitor: Looking, service: Serving) ->
     audit = uploads.get_job(job, visitor.caller, service)
     if audit.kind == SERVED:
         lines = (audit.result or {}).get("lines", [])
-        shown, left_out = lines[:_LINES], max(len(lines) - _LINES, 0)
         return page(
             request,
             "served.html.j2",
             visitor=visitor,
             current="lineage",
             audit=audit,
-            lines=shown,
-            left_out=left_out,
+            **_first(lines),
         )
     if audit.kind != KIND:
         raise Problem(404, "not-found", "there is no such lineage audit")
@@ -79,15 +78,13 @@ def get_check(job: str, request: Request, visitor: Looking, service: Serving) ->
         raise Problem(404, "not-found", "there is no such check")
     lines = [line for line in (check.result or {}).get("lines", ()) if "subject" in line]
     lines.sort(key=lambda line: 2.0 if line.get("p_value") is None else line["p_value"])
-    shown, left_out = lines[:_LINES], max(len(lines) - _LINES, 0)
     return page(
         request,
         "check.html.j2",
         visitor=visitor,
         current="marks",
         check=check,
-        lines=shown,
-        left_out=left_out,
+        **_first(lines),
     )
 
 
@@ -121,3 +118,8 @@ def get_trail(
         onward=address("trail", before=told.next) if told.next else None,
         first=address("trail") if before is not None else None,
     )
+
+
+def _first(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The lines that a page shows, and how many it leaves out."""
+    return {"lines": lines[:_LINES], "left_out": max(len(lines) - _LINES, 0)}

@@ -17,6 +17,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from kdguard.service.api.access import Caller, doorkeeper_of
+from kdguard.service.api.exchanges import media_type
 from kdguard.service.api.problems import Problem
 from kdguard.service.api.state import service_of
 from kdguard.service.store.api_keys import keys_of, now_us
@@ -164,7 +165,7 @@ async def form_of(request: Request) -> Mapping[str, str]:
     Raises:
         Problem: 415, not a form; 403, it was sent from elsewhere or is too old; 422, not readable.
     """
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() != _FORM:
+    if media_type(request) != _FORM:
         raise Problem(415, "media-type", f"a form must be sent as {_FORM}")
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise Problem(403, "form", "a form must be sent from a page of this service")

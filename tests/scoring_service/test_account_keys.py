@@ -10,19 +10,12 @@ import pytest
 from sqlalchemy import Connection
 
 from kdguard.service.store.account_keys import AccountKeys
-from kdguard.service.store.api_keys import make_tenant
-from kdguard.service.store.database import Database
-from kdguard.service.store.secrets import Secrets
-
-SECRETS = Secrets(bytes(32))
+from tests.scoring_service.made import SECRETS, tenant_database
 
 
 def test_a_key_whose_commit_failed_seals_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk fails at the commit; the next account then gets the number of the key that was rolled back."""
-    database = Database(f"sqlite:///{tmp_path}/kdguard.db")
-    database.migrate()
-    with database.write() as connection:
-        make_tenant(connection, "one")
+    database = tenant_database(tmp_path)
     keys, write = AccountKeys(database, SECRETS, "one"), database.write
 
     @contextmanager

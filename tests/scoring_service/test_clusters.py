@@ -14,14 +14,10 @@ from kdguard.service.live.clusters import Clusters, Seen, load_clusters
 from kdguard.service.live.scoring import TenantScoring
 from kdguard.service.live.worker import subject_of
 from kdguard.service.store import verdicts
-from kdguard.service.store.api_keys import make_tenant
 from kdguard.service.store.database import Database
-from kdguard.service.store.secrets import Secrets
-from kdguard.verdict import Decision, GuaranteeState, Verdict
+from tests.scoring_service.made import SECRETS, cluster, tenant_database
 from tests.scoring_service.pages.visiting import seen, signed_in
 from tests.scoring_service.running import running
-
-SECRETS = Secrets(bytes(32))
 
 
 class Found:
@@ -36,24 +32,6 @@ class Found:
         return GroupVerdicts(tuple(cluster(name, members) for name, members in named))
 
 
-def cluster(name: str, members: tuple[str, ...]) -> Verdict:
-    return Verdict(
-        kind="cluster",
-        id=name,
-        members=members,
-        decision=Decision.REVIEW,
-        p_value=0.01,
-        p_pooled=0.01,
-        p_floor=0.01,
-        score=3.0,
-        requests=72,
-        stratum="groups across owners",
-        calibration_size=99,
-        guarantee_state=GuaranteeState.UNCALIBRATED,
-        evidence=(),
-    )
-
-
 @pytest.fixture
 def found(monkeypatch: pytest.MonkeyPatch) -> Found:
     made = Found()
@@ -63,10 +41,7 @@ def found(monkeypatch: pytest.MonkeyPatch) -> Found:
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    made = Database(f"sqlite:///{tmp_path}/kdguard.db")
-    made.migrate()
-    with made.write() as connection:
-        make_tenant(connection, "one")
+    made = tenant_database(tmp_path)
     yield made
     made.close()
 

@@ -18,14 +18,11 @@ from kdguard.service.ingest.sealing import seal
 from kdguard.service.live.baselines import shipped_baseline
 from kdguard.service.live.scoring import TenantScoring
 from kdguard.service.store.account_keys import AccountKeys
-from kdguard.service.store.api_keys import make_tenant
-from kdguard.service.store.database import Database
-from kdguard.service.store.secrets import Secrets
 from kdguard.verdict import Findings
 from tests.scoring_service import logs
+from tests.scoring_service.made import NOW_US, SECRETS, journalled, tenant_database
 from tests.scoring_service.running import NDJSON, running, scored, until, verdicts
 
-SECRETS = Secrets(bytes(32))
 HOUR = timedelta(hours=1)
 
 
@@ -48,10 +45,7 @@ def lines(findings: Findings) -> list[str]:
 def test_verdicts_are_the_bytes_of_the_batch(tmp_path: Path, seed: int, span: timedelta) -> None:
     log = logs.in_arrival_order(logs.rows(seed, requests=60, span=span), seed)
     draw = random.Random(seed)
-    database = Database(f"sqlite:///{tmp_path}/kdguard.db")
-    database.migrate()
-    with database.write() as connection:
-        make_tenant(connection, "one")
+    database = tenant_database(tmp_path)
     keys = AccountKeys(database, SECRETS, "one")
     folder = tmp_path / "one"
     journal = Journal(folder / "journal", most_backlog_bytes=1 << 30)
@@ -59,7 +53,7 @@ def test_verdicts_are_the_bytes_of_the_batch(tmp_path: Path, seed: int, span: ti
     at = 0
     while at < len(log):
         some, at = log[at : at + (size := draw.randint(1, 120))], at + size
-        read = read_ndjson(logs.ndjson(some), "jsonl", 0x7FFF_FFFF_FFFF_FFFF >> 1)
+        read = read_ndjson(logs.ndjson(some), "jsonl", NOW_US)
         assert read.errors.total == 0
         journal.append(seal(read.batches, keys, "one", received_us=0))
         if draw.random() < 0.4:
@@ -105,17 +99,8 @@ def test_what_http_tells_is_what_the_batch_says(tmp_path: Path) -> None:
 
 def test_parts_joined_into_larger_ones_change_nothing(tmp_path: Path) -> None:
     log = logs.rows(7)
-    database = Database(f"sqlite:///{tmp_path}/kdguard.db")
-    database.migrate()
-    with database.write() as connection:
-        make_tenant(connection, "one")
-    keys = AccountKeys(database, SECRETS, "one")
-    journal = Journal(tmp_path / "one" / "journal", most_backlog_bytes=1 << 30)
-    for at in range(0, len(log), 6):
-        read = read_ndjson(logs.ndjson(log[at : at + 6]), "jsonl", 0x7FFF_FFFF_FFFF_FFFF >> 1)
-        journal.append(seal(read.batches, keys, "one", received_us=0))
-        journal.seal()
-    journal.close()
+    database = tenant_database(tmp_path)
+    journalled(database, tmp_path / "one", log, rows=6)
     scoring = TenantScoring(database, SECRETS, tmp_path / "one", "one")
     while scoring.encode():
         scoring.fold()

@@ -6,16 +6,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from kdguard.service.ingest.journal import Journal
-from kdguard.service.ingest.reading import read_ndjson
-from kdguard.service.ingest.sealing import seal
 from kdguard.service.live.scoring import TenantScoring
-from kdguard.service.store.account_keys import AccountKeys
-from kdguard.service.store.api_keys import make_tenant
-from kdguard.service.store.database import Database
 from tests.scoring_service import logs
+from tests.scoring_service.made import SECRETS, journalled, tenant_database
 from tests.scoring_service.running import NDJSON, running, scored, until
-from tests.scoring_service.test_equality import SECRETS, batch, lines
+from tests.scoring_service.test_equality import batch, lines
 
 DAYS = 24
 
@@ -29,17 +24,8 @@ def left(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_what_is_left_is_what_the_batch_says_of_it(tmp_path: Path) -> None:
     log = logs.rows(11, requests=40, span=timedelta(days=60))
-    database = Database(f"sqlite:///{tmp_path}/kdguard.db")
-    database.migrate()
-    with database.write() as connection:
-        make_tenant(connection, "one")
-    keys = AccountKeys(database, SECRETS, "one")
-    journal = Journal(tmp_path / "one" / "journal", most_backlog_bytes=1 << 30)
-    for at in range(0, len(log), 40):
-        read = read_ndjson(logs.ndjson(log[at : at + 40]), "jsonl", 0x7FFF_FFFF_FFFF_FFFF >> 1)
-        journal.append(seal(read.batches, keys, "one", received_us=0))
-        journal.seal()
-    journal.close()
+    database = tenant_database(tmp_path)
+    journalled(database, tmp_path / "one", log, rows=40)
     scoring = TenantScoring(database, SECRETS, tmp_path / "one", "one")
     while scoring.encode():
         scoring.fold()

@@ -14,7 +14,7 @@ from kdguard.service.store.jobs import Job
 from tests.lineage.made import table
 from tests.scoring_service.running import Running, running
 from tests.scoring_service.test_marks import ended
-from tests.scoring_service.vaults import command, make_vault, write_lines
+from tests.scoring_service.vaults import command, committed_vault, write_lines
 
 FAMILIES = '[a]\nmembers = ["teacher-a"]\nvendor = "north"\n[b]\nmembers = ["teacher-b"]\nvendor = "south"\n'
 SUSPECTS = ["student", "innocent"]
@@ -27,9 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Running]:
-    vault = make_vault(folder / "vault")
-    committed = ("audit", "commit", "--scheme", "lineage", "--epoch", "2026-12", "--ledger", vault / "ledger")
-    command(vault, *committed, "--json")
+    committed_vault(folder / "vault")
     with running(folder / "data", vault=folder / "vault") as made:
         yield made
 

@@ -13,7 +13,7 @@ import pytest
 from tests.scoring_service import logs
 from tests.scoring_service.running import NDJSON, Running, running, scored
 from tests.scoring_service.test_marks import ended
-from tests.scoring_service.vaults import command, make_vault, write_lines
+from tests.scoring_service.vaults import command, committed_vault, write_lines
 
 MODELS = ("student", "clean-1", "clean-2")
 
@@ -53,9 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(folder: Path) -> Iterator[Running]:
-    vault = make_vault(folder / "vault")
-    committed = ("audit", "commit", "--scheme", "lineage", "--epoch", "2026-12", "--ledger", vault / "ledger")
-    command(vault, *committed, "--json")
+    committed_vault(folder / "vault")
     with running(folder / "data", vault=folder / "vault", retain_days=2) as made:
         made.client.post("/v1/exchanges", content=logs.ndjson(LOG), headers=NDJSON)
         scored(made.client, len(LOG))

@@ -21,6 +21,14 @@ def make_vault(root: Path, tenant: str = "default") -> Path:
     return folder
 
 
+def committed_vault(root: Path) -> Path:
+    """A vault whose keys of lineage were committed to."""
+    vault = make_vault(root)
+    words = ("audit", "commit", "--scheme", "lineage", "--epoch", "2026-12", "--ledger", vault / "ledger")
+    command(vault, *words, "--json")
+    return vault
+
+
 def command(vault: Path, *words: object, status: int = 0) -> list[dict[str, Any]]:
     """Run a command with the vault's keys; the JSON lines that it prints."""
     done = CliRunner().invoke(app, list(map(str, words)), env={"KDGUARD_KEYS": str(vault / "keys")})

@@ -11,6 +11,7 @@ from kdguard.errors import LineageError
 from kdguard.lineage.families import Families
 from kdguard.lineage.numbers import Numbers
 from kdguard.lineage.scored import About
+from kdguard.readers.handed import must_have
 
 LABELS: Final = About(
     name="labels.decisions", version="1", summary="decides where controls decide otherwise, as"
@@ -29,9 +30,7 @@ def agreements(labels: pd.DataFrame, families: Families, models: tuple[str, ...]
     Raises:
         LineageError: A column is missing.
     """
-    missing = [name for name in _COLUMNS if name not in labels.columns]
-    if missing:
-        raise LineageError(f"labels: must have columns {', '.join(_COLUMNS)}; missing {', '.join(missing)}")
+    must_have(list(labels.columns), _COLUMNS, "labels", LineageError)
     table = labels.assign(model=labels["model"].astype(str)).drop_duplicates(["model", "prompt_id"])
     wide = table.pivot(index="prompt_id", columns="model", values="label").reindex(columns=list(models))
     said = wide.to_numpy(object)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from kdguard.errors import LineageError
+from kdguard.readers.handed import must_have
 
 
 def read_model(folder: Path, texts: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -30,9 +31,7 @@ def read_model(folder: Path, texts: pd.DataFrame, name: str) -> pd.DataFrame:
 
     renamed = {"request_id": "text_id", "response": "text"}
     told = texts.rename(columns={old: new for old, new in renamed.items() if new not in texts.columns})
-    missing = [column for column in ("text_id", "prompt", "text") if column not in told.columns]
-    if missing:
-        raise LineageError(f"texts must have columns text_id, prompt, text; missing {', '.join(missing)}")
+    must_have(list(told.columns), ("text_id", "prompt", "text"), "texts", LineageError)
     told = told.dropna(subset=["prompt", "text"])
     told = told[told["text"].str.strip() != ""].drop_duplicates("text_id")
     if told.empty:

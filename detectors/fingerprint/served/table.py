@@ -13,6 +13,7 @@ import pandas as pd
 
 from kdguard.errors import LineageError
 from kdguard.lineage.tables import read_numbers
+from kdguard.readers.handed import must_have
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -91,9 +92,7 @@ def served_of(texts: pd.DataFrame, likelihoods: pd.DataFrame, suspect: str, clea
         LineageError: A column is missing, a model has no readings, or hardly any text is left.
     """
     told = served_texts(texts, COLUMNS)
-    missing = [column for column in READ if column not in likelihoods.columns]
-    if missing:
-        raise LineageError(f"likelihoods: must have columns {', '.join(READ)}; missing {', '.join(missing)}")
+    must_have(list(likelihoods.columns), READ, "likelihoods", LineageError)
     wide = likelihoods[likelihoods["text_id"].isin(told["text_id"])].pivot_table(
         index="text_id", columns="model", values="logprob"
     )
@@ -110,9 +109,7 @@ def served_texts(texts: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     told = texts.rename(columns={old: new for old, new in _RENAMED.items() if new not in texts.columns})
     if "use" in told.columns:
         told = told[told["use"].isin(["served", "withheld"])]
-    missing = [column for column in columns if column not in told.columns]
-    if missing:
-        raise LineageError(f"texts: must have columns {', '.join(columns)}; missing {', '.join(missing)}")
+    must_have(list(told.columns), columns, "texts", LineageError)
     return told.drop_duplicates("text_id")
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 from kdguard.detectors.fingerprint.grams import Stretch, gram_counts, weighted
 from kdguard.detectors.fingerprint.served.table import WORDING, Served, joined, served_texts
 from kdguard.errors import LineageError
+from kdguard.readers.handed import must_have
 
 _TEXTS: Final = ("text_id", "account", "text")
 _ANSWERS: Final = ("model", "response")
@@ -37,9 +38,7 @@ def served_by_wording(
         LineageError: A column is missing, a model has no answers, or hardly any text is left.
     """
     told = served_texts(texts, _TEXTS).dropna(subset=["text"])
-    missing = [column for column in _ANSWERS if column not in answers.columns]
-    if missing:
-        raise LineageError(f"answers: must have columns {', '.join(_ANSWERS)}; missing {', '.join(missing)}")
+    must_have(list(answers.columns), _ANSWERS, "answers", LineageError)
     key = next((name for name in ("prompt_id", "prompt") if name in told and name in answers), None)
     if key is None:
         raise LineageError("texts and answers: both must have a column prompt_id, or both a column prompt")

@@ -8,8 +8,8 @@ import pytest
 
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.service.store import verdicts
-from kdguard.verdict import Decision, GuaranteeState, Verdict
 from tests.scoring_service import logs
+from tests.scoring_service.made import cluster
 from tests.scoring_service.running import NDJSON, Running, running, scored
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -42,22 +42,7 @@ def cluster_row() -> dict[str, object]:
         contribution=0.0,
         summary="3 accounts share 1 network",
     )
-    verdict = Verdict(
-        kind="cluster",
-        id=CLUSTER,
-        members=MEMBERS,
-        decision=Decision.REVIEW,
-        p_value=0.01,
-        p_pooled=0.01,
-        p_floor=0.01,
-        score=3.0,
-        requests=72,
-        stratum="groups across owners",
-        calibration_size=99,
-        guarantee_state=GuaranteeState.UNCALIBRATED,
-        evidence=(rank,),
-    )
-    row = verdicts.verdict_row("default", verdict, None, 1)
+    row = verdicts.verdict_row("default", cluster(CLUSTER, MEMBERS, (rank,)), None, 1)
     assert row is not None
     return row
 
