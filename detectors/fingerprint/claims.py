@@ -15,6 +15,7 @@ import numpy.typing as npt
 from kdguard.errors import LineageError
 from kdguard.evidence import Abstention, Evidence, Guarantee
 from kdguard.ledger.derivation import KeyName
+from kdguard.lineage.compared import Against, Found
 from kdguard.lineage.order import order_digest
 from kdguard.lineage.ranked import Ranked, rank_again
 from kdguard.lineage.verdict import LineageVerdict, adjusted, conclude
@@ -72,6 +73,23 @@ def lineage_from_text(
             )
         )
     return tuple(found)
+
+
+def statistics_of_found(found: Found, compared: Against) -> dict[str, Any]:
+    """The numbers of a case about the one suspect that was found something of; see `statistics_of`."""
+    suspect = found.verdicts[0].suspect if found.verdicts else ""
+    changed = found.drift.reason if found.drift is not None and found.drift.changed else None
+    return statistics_of(
+        found.verdicts,
+        found.told_apart,
+        found.responses.prompts,
+        seed=compared.seed,
+        alpha=compared.claim.alpha,
+        corrected=compared.claim.adjust and not compared.claim.named,
+        named=compared.claim.named,
+        kinds=compared.kinds if compared.controls is not None else (),
+        withheld=changed or found.doubts.get(suspect),
+    )
 
 
 def statistics_of(

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from kdguard.cli import app
-from kdguard.cli.lineage.against import deciding
 from kdguard.detectors.fingerprint import default_tests
 from kdguard.lineage import Family, place_families, responses_of
+from kdguard.lineage.compared import deciding
 from tests.lineage.endpoint import probes_frame, prompts_seen, suspect
 from tests.lineage.made import answers, families, table
 

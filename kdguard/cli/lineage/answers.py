@@ -16,9 +16,9 @@ from kdguard.cli.lineage.telling import tell
 from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
-    from kdguard.cli.lineage.against import Against, Found
     from kdguard.distill.teachers.endpoint import EndpointTeacher
     from kdguard.lineage.asking import Manner
+    from kdguard.lineage.compared import Against, Found
 
 
 @dataclass(frozen=True)

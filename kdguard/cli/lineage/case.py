@@ -11,8 +11,8 @@ import typer
 from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
-    from kdguard.cli.lineage.against import Against, Found
     from kdguard.ledger.derivation import KeyName
+    from kdguard.lineage.compared import Against, Found
 
 SCHEME = "lineage"
 
@@ -43,7 +43,7 @@ def write_lineage_case(
     """
     from kdguard.audit.case import Case, run, write_case
     from kdguard.cli.mark_tables import input_digest
-    from kdguard.detectors.fingerprint.claims import NAME, VERSION
+    from kdguard.detectors.fingerprint.claims import NAME, VERSION, statistics_of_found
 
     parameters, names = _committed(committed, epoch, keys)
     case = Case(
@@ -51,32 +51,12 @@ def write_lineage_case(
         version=VERSION,
         keys=names,
         parameters=parameters,
-        statistics=case_statistics(found, compared),
+        statistics=statistics_of_found(found, compared),
         inputs=tuple(map(input_digest, inputs)),
     )
     run(case, {})
     write_case(case, path)
     typer.echo(f"case: {path}; sign it with 'kdguard audit sign'", err=True)
-
-
-def case_statistics(found: Found, compared: Against) -> dict[str, Any]:
-    """The numbers of a case; see `kdguard.detectors.fingerprint.claims.statistics_of`."""
-    from kdguard.detectors.fingerprint.claims import statistics_of
-
-    apart = zip(found.families.names, map(bool, found.controls.told_apart), strict=True)
-    suspect = found.verdicts[0].suspect if found.verdicts else ""
-    changed = found.drift.reason if found.drift is not None and found.drift.changed else None
-    return statistics_of(
-        found.verdicts,
-        dict(apart),
-        found.responses.prompts,
-        seed=compared.seed,
-        alpha=compared.claim.alpha,
-        corrected=compared.claim.adjust and not compared.claim.named,
-        named=compared.claim.named,
-        kinds=compared.kinds if compared.controls is not None else (),
-        withheld=changed or found.doubts.get(suspect),
-    )
 
 
 def _committed(

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdguard.cli.lineage.against import Against, Found
 from kdguard.cli.lineage.ask import write_answers
 from kdguard.cli.progress import StageBars
 from kdguard.distill.teachers.budget import Budget
 from kdguard.distill.transcripts.writer import TranscriptWriter
 from kdguard.lineage import LineageVerdict, Responses
 from kdguard.lineage.asking import Asking, Manner, about_answers
+from kdguard.lineage.compared import Against, Found
 from kdguard.lineage.live import examine_live, shared_probes
 from kdguard.lineage.probes import ProbeSet
 

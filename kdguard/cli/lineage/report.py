@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from kdguard.cli.lineage.against import Against, Found
+    from kdguard.lineage.compared import Against, Found
 
 _SHOWN = 20
 """Verdicts that get examples: as many as a page has cards."""
@@ -27,30 +26,12 @@ def write_report(page: Path, found: Found, compared: Against, inputs: Sequence[P
         found.verdicts,
         compared.claim.alpha,
         found.overlaps,
-        _confounds(found, compared.claim.alpha),
+        found.confounds(compared.claim.alpha),
         _examples(found),
         _about(compared, inputs),
     )
     page.write_text(render_lineage(told), encoding="utf-8")
     typer.echo(f"report: {page}", err=True)
-
-
-def _confounds(found: Found, alpha: float) -> dict[tuple[str, str], Any]:
-    from kdguard.lineage.confounds import confounds, surroundings
-
-    around = surroundings(
-        found.responses,
-        found.families,
-        alpha,
-        doubts=found.doubts,
-        drift=found.drift,
-        manner=found.manner,
-    )
-    apart = dict(zip(found.families.names, found.controls.told_apart, strict=True))
-    return {
-        (one.suspect, one.teacher_family): confounds(one, around, told_apart=bool(apart[one.teacher_family]))
-        for one in found.verdicts
-    }
 
 
 def _examples(found: Found) -> dict[tuple[str, str], Any]:
@@ -64,19 +45,10 @@ def _examples(found: Found) -> dict[tuple[str, str], Any]:
 
 
 def _about(compared: Against, inputs: Sequence[Path]) -> dict[str, Any]:
-    import kdguard
     from kdguard.cli.mark_tables import input_digest
 
-    facts = {
-        "kdguard": kdguard.__version__,
-        "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "seed of the order": compared.seed,
-        "alpha": compared.claim.alpha,
-        "families named beforehand": ", ".join(compared.claim.named) or "none",
-        "kinds of controls": ", ".join(compared.kinds) if compared.controls is not None else "not told",
-    }
     return {
         "inputs": [input_digest(path) for path in inputs],
-        "facts": facts,
+        "facts": compared.facts(),
         "command": shlex.join(["kdguard", *sys.argv[1:]]),
     }

@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kdguard.cli.lineage.against import Found
     from kdguard.lineage import LineageVerdict
+    from kdguard.lineage.compared import Found
 
 
 def tell(found: Found, as_json: bool) -> None:

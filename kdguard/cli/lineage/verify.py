@@ -64,7 +64,7 @@ def _must_agree(
 ) -> None:
     """Make the numbers of a case again and compare them."""
     from kdguard.cli.lineage.against import against
-    from kdguard.cli.lineage.case import case_statistics
+    from kdguard.detectors.fingerprint.claims import statistics_of_found
     from kdguard.errors import RefusedError
     from kdguard.lineage import Claim
 
@@ -74,7 +74,7 @@ def _must_agree(
     )
     compared = replace(read, frame=read.frame[read.frame["prompt_id"].astype(str).isin(told["prompts"])])
     found = compared.stored([told["suspect"]], asked=told["looks"][told["last"]])
-    again = case_statistics(found, compared)
+    again = statistics_of_found(found, compared)
     again |= {
         "withheld": again["withheld"] or told["withheld"]
     }  # what asking again showed is not in these files
