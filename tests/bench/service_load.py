@@ -31,10 +31,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from kdguard.exchanges.schema import EXCHANGES
 from tests.bench import service_sustained
+from tests.bench.service_sustained import cpu_s_of
 from tests.scoring_service import logs
 from tests.scoring_service.running import started
 
-_TICKS = os.sysconf("SC_CLK_TCK")
 _BARE = """
 import sys, uvicorn
 from fastapi import FastAPI, Request
@@ -85,9 +85,15 @@ def main() -> None:
     parser.add_argument(
         "--pace", type=int, default=1, help="seconds of the log a second, of the sustained rate"
     )
+    parser.add_argument(
+        "--jitter",
+        type=float,
+        default=0.0,
+        help="mean seconds by which rows come late, of the sustained rate",
+    )
     given = parser.parse_args()
     if given.minutes is not None:
-        service_sustained.run(given.minutes, given.rows, given.pace)
+        service_sustained.run(given.minutes, given.rows, given.pace, given.jitter)
         return
     loads = [_decide(), replace(_decide(), name="decide, open loop", rate=given.rate), _ndjson(), _arrow()]
     loads += [_spans(), _binary_spans()]
@@ -303,11 +309,6 @@ def _bare() -> tuple[subprocess.Popen[bytes], int]:
         except httpx.TransportError:
             time.sleep(0.1)
     return process, port
-
-
-def cpu_s_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 if __name__ == "__main__":

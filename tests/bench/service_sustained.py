@@ -2,18 +2,25 @@
 
 `python -m tests.bench service-load --minutes 10 [--rows 2000] [--pace 1]`. Signals of each account's last hour are held
 in memory, so that memory grows for an hour of the log's time before it can be flat; `--pace 60` lets that hour pass in
-a minute. The last line has the slope of the resident memory over
-the second half, with its 95% interval, and how long it took after the last acknowledgement until all was scored.
+a minute. Then a line with the slope of the resident memory over
+the second half, with its 95% interval, and how long it took after the last acknowledgement until all was scored; and
+one that compares the CPU seconds with those of `kdguard score` of the same log. `--jitter` is the mean of the seconds
+by which rows come late, drawn from an exponential distribution: by default everything comes in order.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import resource
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 import httpx
 import numpy as np
@@ -23,6 +30,8 @@ from tests.scoring_service import logs
 from tests.scoring_service.running import NDJSON, Process, client, started
 
 SAMPLE_S = 5.0
+_FEWEST_SAMPLES = 6
+_TICKS = os.sysconf("SC_CLK_TCK")
 ACCOUNTS = 500
 _LIMITS = (
     ("KDGUARD_SERVICE_REQUESTS_PER_MINUTE", "10000000"),
@@ -32,26 +41,31 @@ _LIMITS = (
 )
 
 
-def run(minutes: float, rows_a_second: int, pace: int) -> None:
+def run(minutes: float, rows_a_second: int, pace: int, jitter_s: float) -> None:
     """Run and print."""
     with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log.jsonl"
         service, key = started(Path(folder) / "data", environment=_LIMITS)
         try:
-            with client(service.url, key or "") as asking:
-                for line in sustained(service, asking, minutes * 60, rows_a_second, pace):
+            before_s = cpu_s_of(service.process.pid)
+            with client(service.url, key or "") as asking, log.open("wb") as copy:
+                bodies = _copied(even_bodies(rows_a_second, pace, jitter_s), copy)
+                for line in sustained(service, asking, minutes * 60, rows_a_second, bodies):
                     print(json.dumps(line), flush=True)
+            cpu_s = cpu_s_of(service.process.pid) - before_s
         finally:
             service.end()
+        print(json.dumps(_compared(cpu_s, log)), flush=True)
 
 
 def sustained(
-    service: Process, asking: httpx.Client, seconds: float, rows_a_second: int, pace: int = 1
+    service: Process, asking: httpx.Client, seconds: float, rows_a_second: int, bodies: Iterable[bytes]
 ) -> Iterator[dict[str, float]]:
-    """Send for so long; a sample every `SAMPLE_S`, and what came of it."""
+    """Send a body a second for so long; a sample every `SAMPLE_S`, and what came of it."""
     began, sent, refused = time.monotonic(), 0, 0
     samples: list[tuple[float, float]] = []
     next_sample = 0.0
-    for second, body in enumerate(_bodies(rows_a_second, pace)):
+    for second, body in enumerate(bodies):
         now = time.monotonic() - began
         if now >= seconds:
             break
@@ -77,8 +91,39 @@ def sustained(
         "rows_a_second": round(sent / took_s),
         "refused": refused,
         "lag_after_the_last_s": round(time.monotonic() - last, 1),
-        **slope(samples[len(samples) // 2 :]),
+        **(slope(samples[len(samples) // 2 :]) if len(samples) >= _FEWEST_SAMPLES else {}),
     }
+
+
+def _compared(cpu_s: float, log: Path) -> dict[str, float]:
+    """CPU seconds of the service, from the socket to the verdict, beside those of `kdguard score` of the same log."""
+    one = log.with_name("one.jsonl")
+    with log.open("rb") as lines:
+        one.write_bytes(lines.readline())
+        rows = 1 + sum(1 for _ in lines)
+    whole_s, start_s = _score_s(log), _score_s(one)
+    return {
+        "rows": rows,
+        "service_cpu_s": round(cpu_s, 2),
+        "score_cpu_s": round(whole_s, 2),
+        "score_start_cpu_s": round(start_s, 2),
+        "rate_beside_score": round(whole_s / cpu_s, 3),
+        "rate_beside_score_without_start": round((whole_s - start_s) / cpu_s, 3),
+    }
+
+
+def _score_s(log: Path) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "kdguard", "score", str(log), "--lateness", "1"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def cpu_s_of(pid: int) -> float:
+    """CPU seconds that a process has used, its threads' included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def slope(samples: list[tuple[float, float]]) -> dict[str, float]:
@@ -100,17 +145,26 @@ def resident_mib(pid: int) -> float:
     return int(found[1]) / 1024
 
 
-def _bodies(rows_a_second: int, pace: int) -> Iterator[bytes]:
+def _copied(bodies: Iterable[bytes], copy: IO[bytes]) -> Iterator[bytes]:
+    for body in bodies:
+        yield body
+        copy.write(body)  # only what was asked for after it: the last one is drawn and not sent
+
+
+def even_bodies(rows_a_second: int, pace: int, jitter_s: float = 0.0) -> Iterator[bytes]:
     """A body a second, each `pace` seconds later in the log's time, of accounts that stay the same."""
     made = logs.rows(0, accounts=ACCOUNTS, thieves=5, requests=2 * rows_a_second // ACCOUNTS + 8)[
         :rows_a_second
     ]
     assert len(made) == rows_a_second
+    draw = np.random.default_rng(0)
     second = int(logs.BEGIN.timestamp())
     while True:
         second += pace
+        late_s = draw.exponential(jitter_s, rows_a_second) if jitter_s else np.zeros(rows_a_second)
         for at, row in enumerate(made):
-            row |= {"request_id": f"{second}-{at}", "time": second + pace * at / rows_a_second}
+            time_s = second + pace * at / rows_a_second - late_s[at]
+            row |= {"request_id": f"{second}-{at}", "time": float(time_s)}
         yield logs.ndjson(made)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import service_sustained
+from tests.bench.service_sustained import even_bodies
 from tests.scoring_service.running import client, started
 
 
@@ -17,7 +18,7 @@ def test_a_sustained_rate_is_scored_within_a_minute_and_memory_stays(
     service, key = started(tmp_path / "data")
     try:
         with client(service.url, key or "") as asking:
-            told = list(service_sustained.sustained(service, asking, 12.0, 200, pace=1_200))
+            told = list(service_sustained.sustained(service, asking, 12.0, 200, even_bodies(200, pace=1_200)))
     finally:
         service.end()
     *samples, last = told
