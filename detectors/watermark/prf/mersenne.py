@@ -63,6 +63,7 @@ class Beginnings:
         self._left = np.uint32(size) - self._places
         self._steps = self._places.astype(np.int32)
         self._latest = np.empty(size, np.int32)
+        self._reached = np.empty(len(self._places), np.intp)
         self._source = np.random.RandomState(0)
 
     def holds(self, seed: int, members: Ints) -> Bools:
@@ -78,18 +79,14 @@ class Beginnings:
     def _table(self, swaps: Words) -> Callable[[int], int]:
         """The last swap that reaches for a place, or -1, for all places at once: many members share its cost."""
         self._latest.fill(-1)
+        np.copyto(self._reached, swaps)
         # of several swaps that reach for one place, numpy keeps what is written last
-        self._latest[swaps.astype(np.intp)] = self._steps
+        self._latest[self._reached] = self._steps
         return self._latest.data.__getitem__
 
     def _search(self, swaps: Words) -> Callable[[int], int]:
         """The same for one place at a time."""
-
-        def latest(place: int) -> int:
-            found = np.flatnonzero(swaps == place)
-            return int(found[-1]) if len(found) else -1
-
-        return latest
+        return lambda place: (swaps == place).tobytes().rfind(1)
 
     def _arrives(self, latest: Callable[[int], int], swaps: memoryview, place: int) -> bool:
         """Whether what begins at `place` ends before `count`."""
