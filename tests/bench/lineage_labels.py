@@ -9,7 +9,8 @@ independents learn true labels. All are asked the same queries, and all rivals r
 
 agreement: with the teacher on random rows that nobody learnt; AKH: on those of them that the teacher gets wrong, as
 many as there are; proportions: a two-proportion test of agreement on random rows against the controls' mean, which
-takes queries for independent; AKH and agreement also claimed at 90 %.
+takes queries for independent; AKH and agreement also claimed at 90 %. A second table counts false alarms by teacher
+(`tests.bench.label_alarms`).
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from kdguard.detectors.fingerprint.labels.plan import OTHER_ROWS
 from kdguard.detectors.fingerprint.labels.training import KINDS, Predict
 from kdguard.lineage.scored import place_of
 from kdguard.stats.intervals import clopper_pearson
+from tests.bench import label_alarms
 from tests.bench.label_worlds import DATA, INDEPENDENTS, WAYS, World, independents, students, world
 
 Floats = npt.NDArray[np.float64]
@@ -62,7 +64,8 @@ def main() -> None:
     parser.add_argument("--table", type=Path)
     given = parser.parse_args()
     if given.table:
-        print("\n".join(_table([json.loads(line) for line in given.table.read_text().splitlines()])))
+        lines = [json.loads(line) for line in given.table.read_text().splitlines()]
+        print("\n".join([*_table(lines), "", *label_alarms.table(lines, given.controls)]))
         return
     for seed in range(given.first, given.first + given.teachers):
         for share in given.share:
