@@ -76,7 +76,7 @@ def read(path: str | Path, *, batch_rows: int = 8192) -> Iterator[pa.RecordBatch
         LogError: The file is missing, damaged, or of a later schema version.
     """
     try:
-        file = pq.ParquetFile(path, buffer_size=1 << 20)
+        file = open_to_stream(path)
     except (OSError, pa.ArrowException) as error:
         raise LogError(f"{path}: not a Parquet file of exchanges: {error}") from error
     with file:
@@ -89,6 +89,18 @@ def read(path: str | Path, *, batch_rows: int = 8192) -> Iterator[pa.RecordBatch
                 yield conform(batch)
         except (OSError, pa.ArrowException) as error:
             raise LogError(f"{path}: the file is damaged: {error}") from error
+
+
+def open_to_stream(path: str | Path) -> pq.ParquetFile:
+    """Open a Parquet file whose batches are to be read one after the other, in memory that does not grow with it.
+
+    Arrow's own default fetches column chunks ahead and keeps them for as long as the file is open.
+
+    Raises:
+        OSError: The file cannot be opened.
+        pyarrow.ArrowException: It is no Parquet file.
+    """
+    return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
 
 
 def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:

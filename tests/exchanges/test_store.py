@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import kdguard
 from kdguard.errors import LogError
 from kdguard.exchanges import store
 from kdguard.exchanges.schema import EXCHANGES, from_rows
+
+Stream = Callable[[str], Iterable[pa.RecordBatch]]
 
 
 def rows(start: int, count: int) -> pa.RecordBatch:
@@ -34,6 +37,21 @@ def test_round_trip_with_row_groups_of_one_size(tmp_path: Path) -> None:
     assert schema.metadata == EXCHANGES.metadata
     assert schema.field("n").metadata == EXCHANGES.field("n").metadata
     assert sorted(p.name for p in tmp_path.iterdir()) == ["x.parquet"]
+
+
+@pytest.mark.parametrize("stream", [store.read, kdguard.read])
+def test_what_was_streamed_is_let_go(tmp_path: Path, stream: Stream) -> None:
+    """Of a hundred row groups a few are held at most: Arrow's default keeps all until the file is closed."""
+    path = tmp_path / "x.parquet"
+    group = pa.Table.from_batches(
+        [from_rows({"request_id": f"r{i}", "choice": 0, "prompt": "p" * 300} for i in range(2_000))]
+    )
+    with pq.ParquetWriter(path, EXCHANGES, compression="none", use_dictionary=False) as writer:
+        for _ in range(100):
+            writer.write_table(group)
+    before = pa.total_allocated_bytes()
+    held = max(pa.total_allocated_bytes() - before for _ in stream(str(path)))
+    assert held < path.stat().st_size / 4
 
 
 def test_failure_leaves_the_old_file(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from kdguard.errors import LogError
 from kdguard.exchanges.schema import EXCHANGES
+from kdguard.exchanges.store import open_to_stream
 from kdguard.readers.columns import finish, sound
 from kdguard.readers.documents import Document
 from kdguard.readers.formats.flat import is_accounts
@@ -52,7 +53,7 @@ class Columnar:
         """Stream the chosen columns in batches of at most ``rows`` rows."""
         try:
             if self.source.magic()[:4] == b"PAR1":
-                file = pq.ParquetFile(self.source.name, buffer_size=1 << 20)
+                file = open_to_stream(self.source.name)
                 yield from file.iter_batches(batch_size=rows, columns=columns, use_threads=False)
                 return
             with pa.memory_map(self.source.name) as mapped:
