@@ -77,6 +77,7 @@ def unseal(
     known = keys.of_ids(present if only is None else present & {only})
     for batch in header["batches"]:
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(batch["columns"])))
+        opened = []
         for key_id, size, _ in batch["parts"]:
             part, at = payload[at : at + size], at + size
             if key_id in known:
@@ -87,8 +88,10 @@ def unseal(
                     raise ServiceError(
                         "a part of the journal does not open: it was changed, or moved"
                     ) from error
-                yield _widened(pa.ipc.read_record_batch(pa.py_buffer(plain), schema))
+                opened.append(pa.ipc.read_record_batch(pa.py_buffer(plain), schema))
             place += 1
+        if opened:
+            yield _widened(pa.Table.from_batches(opened).combine_chunks().to_batches()[0])
 
 
 def header_of(payload: bytes) -> dict[str, Any]:

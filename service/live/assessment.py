@@ -1,24 +1,23 @@
-"""From the partitions of a tenant to findings, by the functions of the batch."""
+"""From the state of a tenant to findings, by the functions of the batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from kdguard.scan import output_names
 from kdguard.scoring.baseline import Baseline
 from kdguard.scoring.epochs import spend
 from kdguard.scoring.findings import Policy, conclude, look_for_groups
 from kdguard.scoring.groups.names import Naming, founding_names
 from kdguard.scoring.groups.verdicts import GroupVerdicts
-from kdguard.scoring.pipeline import Tally, join_profiles
+from kdguard.scoring.pipeline import Tally
 from kdguard.scoring.score import AccountScores, score_accounts
 from kdguard.scoring.spill import Signals
-from kdguard.service.live.partition import Partition, current
 from kdguard.service.live.parts import Counts
+from kdguard.service.live.standing import nobody
+from kdguard.service.live.tenant_state import TenantState
 from kdguard.verdict import Findings
 
 
@@ -37,22 +36,18 @@ class Assessment:
     scores: AccountScores
 
 
-def scored(
-    partitions: Sequence[Partition], baseline: Baseline, accounts: pa.Table | None, alpha: float
-) -> AccountScores:
+def scored(state: TenantState, baseline: Baseline, accounts: pa.Table | None, alpha: float) -> AccountScores:
     """Rank all accounts, each epoch on its own, as `kdguard.scoring.epochs.score_log` does."""
-    detectors = baseline.suite.detectors
-    width = len(output_names(detectors))
-    epochs = []
-    for epoch in sorted(set().union(*(partition.epochs() for partition in partitions))) or [0]:
-        parts = [current(partition, epoch, detectors).profiles() for partition in partitions]
-        profiles = join_profiles(parts, width)
-        epochs.append(score_accounts(profiles, baseline, accounts=accounts, alpha=alpha))
+    folds = state.now() or {0: nobody(baseline.suite.detectors)}
+    epochs = [
+        score_accounts(folds[epoch].profiles(), baseline, accounts=accounts, alpha=alpha)
+        for epoch in sorted(folds)
+    ]
     return epochs[0] if len(epochs) == 1 else spend(epochs, accounts, alpha)
 
 
 def assess(
-    partitions: Sequence[Partition],
+    state: TenantState,
     baseline: Baseline,
     accounts: pa.Table | None,
     folder: Path,
@@ -64,7 +59,7 @@ def assess(
     """Conclude on all accounts.
 
     Args:
-        partitions: All of the tenant's.
+        state: The tenant's.
         baseline: What to rank among.
         accounts: The accounts table.
         folder: Folder of the parts.
@@ -73,7 +68,7 @@ def assess(
         groups: Groups as they were last found; None = look for them now.
         names: What groups that are looked for are called.
     """
-    scores = scored(partitions, baseline, accounts, policy.alpha)
+    scores = scored(state, baseline, accounts, policy.alpha)
     signals = Signals(folder)
     groups = groups or look_for_groups(scores, baseline, signals, policy, names)
     tally = Tally(counts.exchanges, counts.unattributed)

@@ -1,7 +1,7 @@
-"""Partitions on disk, so that a start does not fold the whole log again.
+"""The state on disk, so that a start does not fold the whole log again.
 
 They can always be made anew from the parts, so nothing waits for the disk: a folder that is unfinished or damaged
-(each file's CRC-32 lies beside it) is not used, and the partition is folded from the beginning.
+(each file's CRC-32 lies beside it) is not used, and everything is folded from the beginning.
 """
 
 from __future__ import annotations
@@ -21,48 +21,49 @@ from kdguard.errors import StateError
 from kdguard.features.lateness import Seen
 from kdguard.scan import Detector, Trajectories
 from kdguard.scoring.states import from_arrow, to_arrow
-from kdguard.service.live.partition import Partition, Plan
-from kdguard.service.live.standing import Standing
+from kdguard.service.live.identities import Identities
+from kdguard.service.live.standing import SUMMARY, Standing
+from kdguard.service.live.tenant_state import Plan, TenantState, resumed
 
-_VERSION = 1
+_VERSION = 2
 _ABOUT = "about.json"
-_SUMMARY = ("subject", "account_id", "org", "requests", "first_us", "last_us", "flags")
 
 
-def save(partition: Partition, folder: Path, index: int, detectors: Sequence[Detector]) -> None:
-    """Keep a partition, and drop what was kept of it before."""
-    place = folder / f"{index:02d}-{partition.folded_to:012d}"
-    partial = folder / f"{index:02d}.partial"
+def save(state: TenantState, folder: Path, detectors: Sequence[Detector]) -> None:
+    """Keep the state, and drop what was kept of it before."""
+    place = folder / f"{state.folded_to:012d}"
+    partial = folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     tables = {
-        "held": partition.held,
-        "ids": _table(id=partition.ids),
-        "seen": _table(subject=partition.seen.subject, latest_us=partition.seen.latest_us),
+        "held": state.held,
+        "ids": _table(id=state.known.ascending()),
+        "seen": _table(subject=state.seen.subject, latest_us=state.seen.latest_us),
     }
-    for epoch, standing in partition.standings.items():
+    settled = {epoch: running.settled for epoch, running in state.running.items()}
+    for epoch, standing in settled.items():
         tables[f"accounts-{epoch}"] = _accounts(standing)
         tables[f"states-{epoch}"] = pa.Table.from_batches([to_arrow(detectors, standing.states)])
         tables[f"scores-{epoch}"] = _scores(standing.trajectories)
     sums = {name: _write(partial / f"{name}.arrow", table) for name, table in tables.items()}
     about = {
         "version": _VERSION,
-        "folded_to": partition.folded_to,
-        "plan": [partition.plan.first_us, partition.plan.length_us],
-        "epochs": sorted(partition.standings),
+        "folded_to": state.folded_to,
+        "plan": [state.plan.first_us, state.plan.length_us],
+        "epochs": sorted(settled),
         "crc32": sums,
     }
     (partial / _ABOUT).write_bytes(orjson.dumps(about))
-    before = [path for path in folder.glob(f"{index:02d}-*") if path != place]
+    before = [path for path in folder.iterdir() if path not in (place, partial)]
     shutil.rmtree(place, ignore_errors=True)
     os.rename(partial, place)
     for path in before:
         shutil.rmtree(path)
 
 
-def load(folder: Path, index: int, detectors: Sequence[Detector]) -> Partition | None:
-    """The partition as it was last kept; None where none is, or where it is damaged or of other detectors."""
-    for place in sorted(folder.glob(f"{index:02d}-*"), reverse=True):
+def load(folder: Path, detectors: Sequence[Detector]) -> TenantState | None:
+    """The state as it was last kept; None where none is, or where it is damaged or of other detectors."""
+    for place in sorted(folder.glob("[0-9]*"), reverse=True):
         try:
             return _load(place, detectors)
         except (StateError, OSError, KeyError, ValueError, pa.ArrowException):
@@ -70,7 +71,7 @@ def load(folder: Path, index: int, detectors: Sequence[Detector]) -> Partition |
     return None
 
 
-def _load(place: Path, detectors: Sequence[Detector]) -> Partition:
+def _load(place: Path, detectors: Sequence[Detector]) -> TenantState:
     about = orjson.loads((place / _ABOUT).read_bytes())
     if about["version"] != _VERSION:
         raise StateError(f"kept state must be of version {_VERSION}, got {about['version']}")
@@ -81,25 +82,25 @@ def _load(place: Path, detectors: Sequence[Detector]) -> Partition:
             raise StateError(f"{name} is damaged")
         return pa.ipc.open_file(pa.py_buffer(content)).read_all()
 
-    standings = {
+    settled = {
         epoch: _standing(
             table(f"accounts-{epoch}"), table(f"states-{epoch}"), table(f"scores-{epoch}"), detectors
         )
         for epoch in about["epochs"]
     }
     seen = table("seen")
-    return Partition(
+    state = TenantState(
         folded_to=about["folded_to"],
         plan=Plan(*about["plan"]),
-        standings=standings,
         held=table("held"),
-        ids=table("ids")["id"].to_numpy(),
+        known=Identities().plus(table("ids")["id"].to_numpy()),
         seen=Seen(seen["subject"].to_numpy(), seen["latest_us"].to_numpy()),
     )
+    return resumed(state, settled, detectors)
 
 
 def _accounts(standing: Standing) -> pa.Table:
-    columns: dict[str, Any] = {name: getattr(standing, name) for name in _SUMMARY}
+    columns: dict[str, Any] = {name: getattr(standing, name) for name in SUMMARY}
     columns["account_id"] = pa.array(standing.account_id, pa.string())
     return _table(**columns)
 
@@ -117,7 +118,7 @@ def _table(**columns: Any) -> pa.Table:
 def _standing(
     accounts: pa.Table, states: pa.Table, scores: pa.Table, detectors: Sequence[Detector]
 ) -> Standing:
-    columns: dict[str, Any] = {name: accounts[name].to_numpy() for name in _SUMMARY if name != "account_id"}
+    columns: dict[str, Any] = {name: accounts[name].to_numpy() for name in SUMMARY if name != "account_id"}
     packed = states.combine_chunks().to_batches()
     unpacked = from_arrow(detectors, packed[0]) if packed else tuple(one.create() for one in detectors)
     lists: Any = scores["scores"].combine_chunks()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ _NAME = re.compile(r"part-(\d{12})-(\d{12})\.parquet")
 _COUNTS = b"kdguard_counts"
 _SMALL = 32
 """So many parts of like size are joined into one."""
+_ROWS_A_TURN = 200_000
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -112,6 +113,16 @@ def write_part(folder: Path, part: Part, batches: Sequence[pa.RecordBatch], coun
 def read_part(folder: Path, part: Part) -> pa.Table:
     """The signals of a part, in the order of arrival."""
     return pq.read_table(folder / part.name, use_threads=False).replace_schema_metadata(None)
+
+
+def in_turns(folder: Path, some: Sequence[Part]) -> Iterator[tuple[int, pa.Table]]:
+    """The signals of parts, of many small ones at once, each time with the number of the last segment they cover."""
+    turn: list[pa.Table] = []
+    for part in some:
+        turn.append(read_part(folder, part))
+        if part is some[-1] or sum(table.num_rows for table in turn) >= _ROWS_A_TURN:
+            yield part.last, pa.concat_tables(turn)
+            turn = []
 
 
 def counts_of(folder: Path, part: Part) -> Counts:

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 from sqlalchemy import Connection
 
 from kdguard.errors import ServiceError
@@ -24,7 +22,7 @@ from kdguard.service.live.assessment import Assessment, assess
 from kdguard.service.live.baselines import active_digest, open_baseline
 from kdguard.service.live.clusters import load_clusters
 from kdguard.service.live.encoding import encode_segment
-from kdguard.service.live.partition import Partition, planned, taken, without
+from kdguard.service.live.tenant_state import TenantState, planned, taken, without
 from kdguard.service.store import verdicts
 from kdguard.service.store.account_keys import AccountKeys
 from kdguard.service.store.accounts import accounts_of
@@ -32,7 +30,6 @@ from kdguard.service.store.api_keys import now_us
 from kdguard.service.store.database import Database
 from kdguard.service.store.secrets import Secrets
 
-PARTITIONS = 8
 _PASSED = "passed"
 _ROWS_A_TRANSACTION = 2_000
 _DAY_US = 86_400_000_000
@@ -81,7 +78,7 @@ class Folders:
         return self.root / "signals" / digest[:16]
 
     def state(self, digest: str) -> Path:
-        """Kept partitions of one baseline."""
+        """Kept state of one baseline."""
         return self.root / "state" / digest[:16]
 
 
@@ -113,12 +110,12 @@ class TenantScoring:
             self._known = verdicts.known_verdicts(connection, tenant)
         self.baseline = open_baseline(self.folders.baselines, self.digest)
         self._detectors = self.baseline.suite.detectors
-        self._signals, self._state = self.folders.signals(self.digest), self.folders.state(self.digest)
+        self._signals, self._kept = self.folders.signals(self.digest), self.folders.state(self.digest)
         self.folders.drop_others(self.digest)
         parts.recover(self._signals)
-        self._state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._kept.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._counts = {part: parts.counts_of(self._signals, part) for part in parts.parts_of(self._signals)}
-        self._partitions = [self._loaded(index) for index in range(PARTITIONS)]
+        self._state = kept.load(self._kept, self._detectors) or TenantState()
         self._seen: Seen | None = None
         self._groups: GroupVerdicts | None = None
         self._clusters = self._clusters_saved = load_clusters(folder)
@@ -129,7 +126,7 @@ class TenantScoring:
         numbers = [number for number in sealed(self.folders.journal) if number > reach][:most]
         if numbers and self._seen is None:
             self.fold()
-            self._seen = _joined([partition.seen for partition in self._partitions])
+            self._seen = self._state.seen
         for number in numbers:
             assert self._seen is not None
             encoder = self.baseline.suite.encoder
@@ -147,18 +144,12 @@ class TenantScoring:
             if count.exchanges > count.unattributed
         ]
         plan = planned(spans)
-        self._partitions = [
-            partition if partition.plan == plan else Partition(plan=plan) for partition in self._partitions
-        ]
-        for part in parts.parts_of(self._signals):
-            behind = [at for at, partition in enumerate(self._partitions) if partition.folded_to < part.last]
-            if behind:
-                table = parts.read_part(self._signals, part)
-                share = table["subject"].to_numpy() % np.uint64(PARTITIONS)
-                for at in behind:
-                    mine = table.filter(pa.array(share == at))
-                    self._partitions[at] = taken(self._partitions[at], mine, part.last, self._detectors)
-        return min(partition.folded_to for partition in self._partitions)
+        if self._state.plan != plan:
+            self._state = TenantState(plan=plan)
+        behind = [part for part in parts.parts_of(self._signals) if part.last > self._state.folded_to]
+        for reach, signals in parts.in_turns(self._signals, behind):
+            self._state = taken(self._state, signals, reach, self._detectors)
+        return self._state.folded_to
 
     def assess(self, *, look_for_groups: bool = True) -> Assessment:
         """Conclude on every account, with groups as last found unless they are to be looked for."""
@@ -167,7 +158,7 @@ class TenantScoring:
         counts = sum(self._counts.values(), parts.Counts())
         groups = None if look_for_groups else self._groups
         told = assess(
-            self._partitions,
+            self._state,
             self.baseline,
             accounts,
             self._signals,
@@ -209,19 +200,17 @@ class TenantScoring:
         return [row for row in rows if row["changed_us"] == at_us]
 
     def save(self) -> None:
-        """Keep the partitions, so that the next start goes on from here."""
-        for index, partition in enumerate(self._partitions):
-            kept.save(partition, self._state, index, self._detectors)
+        """Keep the state, so that the next start goes on from here."""
+        kept.save(self._state, self._kept, self._detectors)
 
     def tidy(self, hold_s: float) -> int:
         """Join small parts, and erase segments that are folded and older than `hold_s`; returns how many went."""
         while parts.join_small(self._signals):
             self._count()
-        reach = min(partition.folded_to for partition in self._partitions)
         gone = 0
         for number in sealed(self.folders.journal):
             path = path_of(self.folders.journal, number)
-            if number <= reach and time.time() - path.stat().st_mtime >= hold_s:
+            if number <= self._state.folded_to and time.time() - path.stat().st_mtime >= hold_s:
                 path.unlink()
                 gone += 1
         return gone
@@ -237,12 +226,12 @@ class TenantScoring:
         newest_us = max((count.last_us for count in held), default=0)
         if not held or min(count.first_us for count in held) >= newest_us - days * _DAY_US:
             return 0
-        shutil.rmtree(self._state, ignore_errors=True)  # first: it must not outlive what it was folded from
-        self._state.mkdir(mode=0o700)
+        shutil.rmtree(self._kept, ignore_errors=True)  # first: it must not outlive what it was folded from
+        self._kept.mkdir(mode=0o700)
         gone = parts.expire(self._signals, int(newest_us - days * (1 - _AT_ONCE) * _DAY_US))
         self._counts.clear()
         self._count()
-        self._partitions = [Partition() for _ in range(PARTITIONS)]
+        self._state = TenantState()
         self._seen = self._groups = None
         return gone
 
@@ -252,7 +241,7 @@ class TenantScoring:
         parts.without(self._signals, subject)
         self._counts.clear()
         self._count()
-        self._partitions = [without(partition, subject) for partition in self._partitions]
+        self._state = without(self._state, subject)
         self._known.pop(("account", account), None)
         self._clusters = self._clusters.without(account)
         self._clusters.save(self.folders.root)
@@ -270,9 +259,6 @@ class TenantScoring:
         new = [name for name in back if ("cluster", name) not in self._known]
         verdicts.restore_dispositions(connection, self.tenant, "cluster", new)
 
-    def _loaded(self, index: int) -> Partition:
-        return kept.load(self._state, index, self._detectors) or Partition()
-
     def _count(self) -> None:
         here = parts.parts_of(self._signals)
         self._counts = {part: self._counts.get(part) or parts.counts_of(self._signals, part) for part in here}
@@ -285,12 +271,6 @@ class TenantScoring:
                 None if row["before"] is None else str(row["before"]),
                 hash(row["body"]),
             )
-
-
-def _joined(parts_seen: Sequence[Seen]) -> Seen:
-    subject = np.concatenate([seen.subject for seen in parts_seen])
-    order = np.argsort(subject)
-    return Seen(subject[order], np.concatenate([seen.latest_us for seen in parts_seen])[order])
 
 
 def _locked(path: Path) -> int:

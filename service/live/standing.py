@@ -1,9 +1,10 @@
-"""What is folded for good of some accounts in one epoch, and folding further rows on top of it."""
+"""The fold of some accounts in one epoch, and folding further rows on top of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from kdguard.scoring.pipeline import Profiles
 
 Codes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
+SUMMARY = ("subject", "account_id", "org", "requests", "first_us", "last_us", "flags")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +60,38 @@ class Standing:
             self.trajectories,
         )
 
-    def without(self, subject: int) -> Standing:
-        """Without one account."""
-        keep = self.subject != np.uint64(subject)
+    def take(self, keep: npt.NDArray[np.bool_]) -> Standing:
+        """Of some of the accounts, by a mask of shape (m,)."""
         rows = self.trajectories
-        return replace(
-            self,
-            **{
-                name: getattr(self, name)[keep]
-                for name in ("subject", "account_id", "org", "requests", "first_us", "last_us", "flags")
-            },
-            states=tuple(state.take(state.subjects != np.uint64(subject)) for state in self.states),
-            trajectories=rows.take(rows.subject != np.uint64(subject)),
+        return Standing(
+            **{name: getattr(self, name)[keep] for name in SUMMARY},
+            states=tuple(state.take(keep) for state in self.states),
+            trajectories=rows.take(keep[np.searchsorted(self.subject, rows.subject)]),
+        )
+
+    def without(self, subjects: Codes) -> Standing:
+        """Without some accounts."""
+        gone = np.isin(self.subject, subjects)
+        return self.take(~gone) if gone.any() else self
+
+    def requests_of(self, subjects: Codes) -> Ints:
+        """Rows folded of each account, shape (n,); 0 of those that are not here."""
+        return _taken(self.requests, *place(self.subject, subjects), 0)
+
+    def over(self, other: Standing) -> Standing:
+        """These accounts on top of those of another fold: where both have one, it is taken from here."""
+        kept = other.without(self.subject)
+        if not len(kept):
+            return self
+        order = np.argsort(np.concatenate([kept.subject, self.subject]), kind="stable")
+        rows = Trajectories.concatenate([kept.trajectories, self.trajectories], 0)
+        return Standing(
+            **{name: np.concatenate([getattr(kept, name), getattr(self, name)])[order] for name in SUMMARY},
+            states=tuple(
+                _interleaved(below, above, order)
+                for below, above in zip(kept.states, self.states, strict=True)
+            ),
+            trajectories=rows.take(np.lexsort((rows.checkpoint, rows.subject))),
         )
 
 
@@ -101,28 +123,22 @@ def folded(standing: Standing, signals: pa.RecordBatch, detectors: Sequence[Dete
     if not signals.num_rows:
         return standing
     rows = _continued(rows_from(signals, Cursor())[0], standing)
-    touched = np.isin(standing.subject, rows.subject)
-    mine = [state.take(touched) for state in standing.states]
-    states, reached = advance(mine, rows, detectors)
-    joined = Trajectories.concatenate([standing.trajectories, reached], 0)
-    order = np.lexsort((joined.checkpoint, joined.subject))
-    return _merged(
-        standing,
-        touched,
-        _summarised(rows, signals, standing),
-        tuple(
-            detector.merge(old.take(~touched), new)
-            for detector, old, new in zip(detectors, standing.states, states, strict=True)
-        ),
-        joined.take(order),
+    before = standing.take(np.isin(standing.subject, rows.subject))
+    states, reached = advance(before.states, rows, detectors)
+    joined = Trajectories.concatenate([before.trajectories, reached], 0)
+    after = Standing(
+        **_summarised(rows, signals, standing),
+        states=tuple(states),
+        trajectories=joined.take(np.lexsort((joined.checkpoint, joined.subject))),
     )
+    return after.over(standing)
 
 
 def _continued(rows: Rows, standing: Standing) -> Rows:
     """Ordinals, gaps and flags that go on from the accounts' last rows."""
     starts = np.flatnonzero(np.concatenate(([True], rows.subject[1:] != rows.subject[:-1])))
     lengths = np.diff(np.append(starts, len(rows)))
-    at, known = _place(standing.subject, rows.subject[starts])
+    at, known = place(standing.subject, rows.subject[starts])
     requests = _taken(standing.requests, at, known, 0)
     gap_us, flags = rows.gap_us.copy(), rows.previous_flags.copy()
     before_us = _taken(standing.last_us, at, known, NO_TIME)
@@ -135,14 +151,12 @@ def _continued(rows: Rows, standing: Standing) -> Rows:
     )
 
 
-def _summarised(
-    rows: Rows, signals: pa.RecordBatch, standing: Standing
-) -> dict[str, npt.NDArray[np.generic]]:
+def _summarised(rows: Rows, signals: pa.RecordBatch, standing: Standing) -> dict[str, npt.NDArray[Any]]:
     """What is kept of each account of the rows, its earlier rows included."""
     starts = np.flatnonzero(np.concatenate(([True], rows.subject[1:] != rows.subject[:-1])))
     ends = np.append(starts[1:], len(rows)) - 1
     subject = rows.subject[starts]
-    at, known = _place(standing.subject, subject)
+    at, known = place(standing.subject, subject)
     org = np.maximum.reduceat(signals.column("org").to_numpy(), starts)
     first_us = rows.time_us[starts]
     names = signals.column("account_id").take(pa.array(starts, pa.int64())).to_pylist()
@@ -157,25 +171,19 @@ def _summarised(
     }
 
 
-def _merged(
-    standing: Standing,
-    touched: npt.NDArray[np.bool_],
-    fresh: dict[str, npt.NDArray[np.generic]],
-    states: tuple[State, ...],
-    trajectories: Trajectories,
-) -> Standing:
-    columns = {
-        name: np.concatenate([getattr(standing, name)[~touched], values]) for name, values in fresh.items()
-    }
-    order = np.argsort(columns["subject"])
-    return Standing(
-        **{name: values[order] for name, values in columns.items()},
-        states=states,
-        trajectories=trajectories,
+def _interleaved(below: State, above: State, order: Ints) -> State:
+    """States of different accounts as one, in the order of their joined accounts."""
+    return State(
+        np.concatenate([below.subjects, above.subjects])[order],
+        {
+            name: np.concatenate([below.columns[name], values])[order]
+            for name, values in above.columns.items()
+        },
     )
 
 
-def _place(known: Codes, wanted: Codes) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def place(known: Codes, wanted: Codes) -> tuple[Ints, npt.NDArray[np.bool_]]:
+    """Where codes are among ascending ones, and whether they are."""
     at = np.searchsorted(known, wanted)
     inside = at < len(known)
     at = np.where(inside, at, 0)
@@ -183,8 +191,8 @@ def _place(known: Codes, wanted: Codes) -> tuple[Ints, npt.NDArray[np.bool_]]:
 
 
 def _taken(
-    values: npt.NDArray[np.generic], at: Ints, known: npt.NDArray[np.bool_], otherwise: int
-) -> npt.NDArray[np.generic]:
+    values: npt.NDArray[Any], at: Ints, known: npt.NDArray[np.bool_], otherwise: int
+) -> npt.NDArray[Any]:
     if not len(values):
         return np.full(len(at), otherwise, values.dtype)
     return np.where(known, values[at], np.array(otherwise, values.dtype))
