@@ -22,6 +22,12 @@ _CODES = 3
 _WEIGHT_SCALE = 512
 _PENALTY = 3.0
 _ASIDE = 0.2
+FEWEST_PROMPTS = 17_000
+"""Honest prompts that learning takes at least; what a provider lacks is filled up with simulated owners' ones.
+
+Decision, 2026-11-28. With the 1,000 prompts of a hundred owners alone, honest accounts of words it had not seen stood
+beside pure campaigns: of baselines of 300 owners some found none of them, and all did with the filling.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ class TechniqueClassifier:
     D1, after the five that were reported in 2026); harvesting with ordinary prompts is left to other detectors.
 
     Extraction prompts for learning are written by the simulator around the provider's own benign prompts, so that
-    subject matter cannot give the class away, and honest look-alikes are among the negatives.
+    subject matter cannot give the class away, and honest look-alikes are among the negatives. A provider with few
+    prompts gets those of simulated honest owners beside them.
 
     Attributes:
         weights: Weight of each bucket for each technique, log-odds x 512, shape (2^19, k), int32.
@@ -80,7 +87,11 @@ class TechniqueClassifier:
         """
         if not prompts:
             raise ValueError("learning the technique classifier needs benign prompts, got none")
+        # Simulating owners is only for learning; scoring never needs the simulator's workloads.
+        from kdguard.detectors.query_patterns.honest_prompts import honest_prompts
+
         rng = np.random.default_rng(seed)
+        prompts = [*prompts, *honest_prompts()[: max(FEWEST_PROMPTS - len(prompts), 0)]]
         texts: list[str] = list(prompts)
         labels = [0] * len(texts)
 

@@ -42,6 +42,7 @@ def evaluate(
     accounts: Annotated[Path | None, typer.Option(help="Accounts table that belongs to --mix-into.")] = None,
     worlds: Annotated[int | None, typer.Option(min=1, help="Worlds, each with its own baseline.")] = None,
     full: Annotated[bool, typer.Option("--full", help="20 worlds, over 20,000 honest accounts.")] = False,
+    owners: Annotated[int | None, typer.Option(min=200, help="Owners a simulated baseline has.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder; an interrupted run goes on from it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, no tables.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all worlds.")] = 0,
@@ -57,12 +58,14 @@ def evaluate(
     from kdguard.scoring.facts import read_accounts
     from kdguard.simulate import evaluation
 
+    if mix_into and owners:
+        raise typer.BadParameter("a baseline of --mix-into has the log's owners; leave --owners out")
     plan = (
         evaluation.full_plan(seed, world, data)
         if full
         else evaluation.Plan(seed=seed, world=world, data=data)
     )
-    plan = replace(plan, worlds=worlds or plan.worlds)
+    plan = replace(plan if owners is None else plan.with_baselines_of(owners), worlds=worlds or plan.worlds)
     source: evaluation.Source = evaluation.SimulatedSource()
     if mix_into:
         table = read_accounts(accounts) if accounts else None

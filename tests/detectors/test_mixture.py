@@ -36,11 +36,23 @@ def honest_shares(rng: np.random.Generator, accounts: int) -> np.ndarray:
 
 
 def test_distribution_of_shares_is_recovered(rng: np.random.Generator) -> None:
-    bins = histories(rng, np.repeat([0.0, 0.1], [700, 300]), (400,))[-1]
-    learnt = learn_shares(bins, RATIO, MOST)
-    assert abs(learnt[SHARES < 0.01].sum() - 0.7) < 0.03
-    assert abs(learnt[(SHARES > 0.05) & (SHARES < 0.2)].sum() - 0.3) < 0.03
+    """Seven in ten accounts hold nothing, the others any share of the grid up to a tenth."""
+    up_to = SHARES[(SHARES > 0.01) & (SHARES <= 0.1)]
+    share = np.concatenate([np.zeros(700), rng.choice(SHARES[SHARES <= 0.1], 300)])
+    learnt = learn_shares(histories(rng, share, (400,))[-1], RATIO, MOST)
+    assert abs(learnt[np.isin(SHARES, up_to)].sum() - np.isin(share, up_to).mean()) < 0.03
+    assert learnt[SHARES > 0.15].sum() < 0.03
+    assert (np.diff(learnt) <= 0).all()
     assert abs(learnt.sum() - 1) < 1e-9
+
+
+def test_one_look_alike_among_few_does_not_hide_pure_campaigns(rng: np.random.Generator) -> None:
+    """Honest accounts at a share that no teaching account has must not outweigh it."""
+    few = np.repeat([0.0, 0.05, 1.0], [60, 9, 1])
+    learnt = learn_shares(histories(rng, few, (100,))[-1], RATIO, MOST)
+    honest = log10_bayes_factor(histories(rng, np.full(500, 0.25), (100,))[-1], RATIO, learnt, MOST)
+    pure = log10_bayes_factor(histories(rng, np.ones(500), (100,))[-1], RATIO, learnt, MOST)
+    assert np.median(pure) > np.quantile(honest, 0.99)
 
 
 def test_supremum_over_looks_keeps_its_promise(rng: np.random.Generator) -> None:

@@ -195,6 +195,12 @@ def test_plans_name_every_variant_and_no_seed_twice() -> None:
     assert SMALL.digest("x") == replace(SMALL, worlds=9).digest("x") != SMALL.digest("y")
 
 
+def test_a_third_of_a_baselines_owners_teach() -> None:
+    plan = Plan().with_baselines_of(301)
+    assert (plan.teaching_owners, plan.calibration_owners) == (100, 201)
+    assert plan.digest("suite") != Plan().digest("suite")
+
+
 def test_grid_and_hidden_attackers_cover_all_techniques() -> None:
     campaigns = grid(Plan())
     assert {c.technique for c in campaigns} == set(TECHNIQUES)

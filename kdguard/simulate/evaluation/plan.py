@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from kdguard.simulate.campaign import Tactics
@@ -104,6 +104,10 @@ class Plan:
         """Variants that a world measures."""
         known = all_variants()
         return tuple(known[(world * self.variants + at) % len(known)] for at in range(self.variants))
+
+    def with_baselines_of(self, owners: int) -> Plan:
+        """The same with baselines of so many owners, a third of whom teach, as `kdguard baseline` splits them."""
+        return replace(self, teaching_owners=owners // 3, calibration_owners=owners - owners // 3)
 
     def digest(self, suite: str) -> str:
         """Digest of the plan and of the detectors; the number of worlds is left out, so a study can grow.
