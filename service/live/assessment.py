@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -50,7 +49,7 @@ def assess(
     state: TenantState,
     baseline: Baseline,
     accounts: pa.Table | None,
-    folder: Path,
+    signals: Signals,
     counts: Counts,
     policy: Policy,
     groups: GroupVerdicts | None = None,
@@ -62,14 +61,13 @@ def assess(
         state: The tenant's.
         baseline: What to rank among.
         accounts: The accounts table.
-        folder: Folder of the parts.
+        signals: The log's.
         counts: Of all parts.
         policy: Levels.
         groups: Groups as they were last found; None = look for them now.
         names: What groups that are looked for are called.
     """
     scores = scored(state, baseline, accounts, policy.alpha)
-    signals = Signals(folder)
     groups = groups or look_for_groups(scores, baseline, signals, policy, names)
     tally = Tally(counts.exchanges, counts.unattributed)
     findings = conclude(scores, baseline, signals, tally, policy, groups)

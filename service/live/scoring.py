@@ -22,6 +22,7 @@ from kdguard.service.live.assessment import Assessment, assess
 from kdguard.service.live.baselines import active_digest, open_baseline
 from kdguard.service.live.clusters import load_clusters
 from kdguard.service.live.encoding import encode_segment
+from kdguard.service.live.strongest import Strongest
 from kdguard.service.live.tenant_state import TenantState, planned, taken, without
 from kdguard.service.store import verdicts
 from kdguard.service.store.account_keys import AccountKeys
@@ -116,6 +117,7 @@ class TenantScoring:
         self._kept.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._counts = {part: parts.counts_of(self._signals, part) for part in parts.parts_of(self._signals)}
         self._state = kept.load(self._kept, self._detectors) or TenantState()
+        self._strongest = Strongest(self._signals)
         self._seen: Seen | None = None
         self._groups: GroupVerdicts | None = None
         self._clusters = self._clusters_saved = load_clusters(folder)
@@ -161,7 +163,7 @@ class TenantScoring:
             self._state,
             self.baseline,
             accounts,
-            self._signals,
+            self._strongest,
             counts,
             self._policy,
             groups,
@@ -232,6 +234,7 @@ class TenantScoring:
         self._counts.clear()
         self._count()
         self._state = TenantState()
+        self._strongest.forget()
         self._seen = self._groups = None
         return gone
 
@@ -245,6 +248,7 @@ class TenantScoring:
         self._known.pop(("account", account), None)
         self._clusters = self._clusters.without(account)
         self._clusters.save(self.folders.root)
+        self._strongest.forget()
         self._seen = self._groups = None
         self.save()
 
