@@ -18,7 +18,8 @@ import pyarrow as pa
 from kdguard.features.session import Cursor, Rows, rows_from
 from kdguard.features.signals import NO_TIME, Encoder
 from kdguard.scan import Detector, Trajectories, follow, output_names
-from kdguard.scoring.spill import ALWAYS, Slice, Spill, read_in_order, slices
+from kdguard.scoring.sorting import Slice, read_in_order, slices
+from kdguard.scoring.spill import ALWAYS, Spill
 
 _IN_FLIGHT_PER_WORKER = 4
 

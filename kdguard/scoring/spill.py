@@ -1,21 +1,13 @@
-"""Signals on disk: written as they come, read back in canonical order with duplicates gone, in bounded memory.
+"""Signals on disk: written as they come, asked about in bounded memory; `kdguard.scoring.sorting` reads them in order.
 
 Decision, 2026-11-23. A log can be larger than memory, and one account can be larger than memory too. Sorting
 outside memory is a solved problem, so DuckDB does it; what it sorts are signals, not exchanges, so prompts never
 reach the spill. Given up: about 25 MB of dependency.
-
-Decision, 2026-11-28. Accounts are sorted a slice of their hashes at a time, each slice small enough for memory, so
-that what a sort needs does not grow with the log. Only an account that is larger than that goes to disk, and merging
-back what lies there takes memory that grows with the root of its rows: of 10 million rows of one account DuckDB gave up
-at 128 MB and sorted them in 256. Given up: the log's column of hashes is read once more for each slice.
 """
 
 from __future__ import annotations
 
-import math
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
@@ -29,27 +21,11 @@ import pyarrow.parquet as pq
 from kdguard.features.signals import NO_TIME, SIGNALS
 
 SORT_MEMORY_MB = 192
-_LEAST_MEMORY_MB = 128
-_ROWS_A_MB = 3_000
-"""Rows that are sorted without going to disk in each megabyte of memory."""
-_MB_A_ROOT = 0.08
-"""Memory that a sort needs whatever it puts on disk, over the root of its rows; see the decision above."""
-_HASHES = 1 << 64
-CHUNK_ROWS = 65_536
+LEAST_MEMORY_MB = 128
 ALWAYS = (NO_TIME, np.iinfo(np.int64).max)
 """A window that every row lies in, those without a time too."""
 MOST_EPOCHS = 24
 _PART_ROWS = 1_000_000
-
-_IN_ORDER = """
-    SELECT {columns} FROM (
-        SELECT *, row_number() OVER (
-            PARTITION BY subject, request_id, choice ORDER BY time_us, text, prompt_bytes, output_tokens
-        ) AS copy
-        FROM read_parquet(?) WHERE subject BETWEEN {first} AND {last}
-    ) WHERE copy = 1 AND time_us >= ? AND time_us < ?
-    ORDER BY subject, account_id, time_us, request_id, choice
-"""
 
 
 class Signals:
@@ -135,7 +111,7 @@ class Signals:
         return list(pairwise(edges))
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
-        return _connect(self.folder, "query", self.sort_memory_mb)
+        return connect(self.folder, "query", self.sort_memory_mb)
 
 
 class Spill(Signals):
@@ -170,7 +146,7 @@ class Spill(Signals):
                 SIGNALS,
                 compression="lz4",
                 use_dictionary=True,
-                write_statistics=False,
+                write_statistics=["time_us"],  # a piece of a large account skips what lies at other times
             )
         self._writer.write_batch(signals)
         self._rows_in_part += signals.num_rows
@@ -189,73 +165,11 @@ class Spill(Signals):
         self._temporary.cleanup()
 
 
-@dataclass(frozen=True, slots=True)
-class Slice:
-    """The accounts whose hashes lie in one span.
-
-    Attributes:
-        first, last: The ends of the span, both in it.
-        rows: Rows of these accounts.
-    """
-
-    first: int
-    last: int
-    rows: int
-
-
-def slices(folder: Path, sort_memory_mb: int = SORT_MEMORY_MB, *, fewest: int = 1) -> list[Slice]:
-    """Cut the accounts of a sealed spill into spans of hashes, each to be sorted on its own.
-
-    Args:
-        folder: Folder of a sealed spill.
-        sort_memory_mb: Memory that a sort may use before it goes to disk.
-        fewest: Spans to cut at least, before the empty ones are left out.
-
-    Returns:
-        Spans that hold any row, ascending; together they hold every row.
-    """
-    parts = list(folder.glob("part-*.parquet"))
-    if not parts:
-        return []
-    rows = sum(pq.read_metadata(part).num_rows for part in parts)
-    wanted = max(rows / (max(sort_memory_mb, _LEAST_MEMORY_MB) * _ROWS_A_MB), fewest, 1)
-    bits = math.ceil(math.log2(wanted))
-    if not bits:
-        return [Slice(0, _HASHES - 1, rows)]
-    length = _HASHES >> bits
-    with _connect(folder, "slices", sort_memory_mb) as connection:
-        found = connection.execute(
-            f"SELECT subject // {length}, count(*) FROM read_parquet(?) GROUP BY ALL ORDER BY ALL",
-            [f"{folder}/part-*.parquet"],
-        ).fetchall()
-    return [Slice(at * length, (at + 1) * length - 1, count) for at, count in found]
-
-
-def read_in_order(
-    folder: Path, span: Slice, sort_memory_mb: int = SORT_MEMORY_MB, window: tuple[int, int] = ALWAYS
-) -> Iterator[pa.RecordBatch]:
-    """Read the accounts of one slice in canonical order: subject, time, request id, choice.
-
-    Of rows with one (account, request_id, choice) the earliest is kept.
-
-    Args:
-        folder: Folder of a sealed spill.
-        span: Which accounts, as `slices` cut them.
-        sort_memory_mb: Memory the sort may use before it goes to disk; more where one account is too large for it.
-        window: Half-open interval of times to read, microseconds since 1970.
-    """
-    query = _IN_ORDER.format(columns=", ".join(SIGNALS.names), first=span.first, last=span.last)
-    memory_mb = max(sort_memory_mb, math.ceil(_MB_A_ROOT * math.sqrt(span.rows)))
-    with _connect(folder, f"sort-{span.first:016x}", memory_mb) as connection:
-        relation = connection.sql(query, params=[f"{folder}/part-*.parquet", *window])
-        for batch in relation.to_arrow_reader(CHUNK_ROWS):
-            yield batch.cast(SIGNALS)
-
-
-def _connect(folder: Path, name: str, memory_mb: int) -> duckdb.DuckDBPyConnection:
+def connect(folder: Path, name: str, memory_mb: int) -> duckdb.DuckDBPyConnection:
+    """Open a database in memory that puts what is over the limit into a folder of its own beside the signals."""
     connection = duckdb.connect(
         config={
-            "memory_limit": f"{max(memory_mb, _LEAST_MEMORY_MB)}MB",
+            "memory_limit": f"{max(memory_mb, LEAST_MEMORY_MB)}MB",
             "temp_directory": str(folder / name),
             "threads": 1,
             "preserve_insertion_order": "false",

@@ -12,7 +12,7 @@ from kdguard.detectors.query_patterns.technique_rate import TechniqueRate
 from kdguard.exchanges.schema import from_rows
 from kdguard.features.session import Rows
 from kdguard.scan import State, follow
-from kdguard.scoring import spill
+from kdguard.scoring import sorting
 from kdguard.scoring.epochs import score_log
 from kdguard.scoring.spill import Spill
 from kdguard.simulate.traffic import simulate
@@ -59,11 +59,11 @@ def test_scores_do_not_depend_on_how_accounts_are_sliced(monkeypatch: pytest.Mon
     world = World("slices", 60, volume_median=20, volume_cap=150)
     month = simulate(world, seed=5)
     found = []
-    for rows_a_mb in (spill._ROWS_A_MB, 2):
-        monkeypatch.setattr(spill, "_ROWS_A_MB", rows_a_mb)
+    for rows_a_mb in (sorting._ROWS_A_MB, 2):
+        monkeypatch.setattr(sorting, "_ROWS_A_MB", rows_a_mb)
         with Spill() as kept:
             scores, _ = score_log(month.exchanges, small_baseline(), kept, accounts=month.accounts)
-            found.append((len(spill.slices(kept.folder)), scores))
+            found.append((len(sorting.slices(kept.folder)), scores))
     (one, whole), (many, sliced) = found
     assert (one, many > 4) == (1, True)
     for name in (

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
+import pytest
 
 from kdguard.exchanges.schema import from_rows
 from kdguard.features.embedding import Embedding
@@ -15,8 +16,10 @@ from kdguard.features.familiarity import Familiarity
 from kdguard.features.signals import Encoder
 from kdguard.features.text import Words
 from kdguard.readers import Rejects, read
+from kdguard.scoring import sorting
 from kdguard.scoring.pipeline import encode_into
-from kdguard.scoring.spill import Slice, Spill, read_in_order, slices
+from kdguard.scoring.sorting import Slice, read_in_order, slices
+from kdguard.scoring.spill import ALWAYS, Spill
 
 
 class Ordinary:
@@ -33,7 +36,7 @@ def signals(rows: list[dict[str, Any]]) -> pa.RecordBatch:
     return ENCODER.encode(from_rows(rows))
 
 
-def exchange(account: str | None, request: str, time: int, prompt: str = "hello") -> dict[str, Any]:
+def exchange(account: str | None, request: str, time: int | None, prompt: str = "hello") -> dict[str, Any]:
     return {"request_id": request, "choice": 0, "time": time, "account_id": account, "prompt": prompt}
 
 
@@ -82,6 +85,34 @@ def test_slices_share_accounts_out() -> None:
     assert sum(len(part) for part in parts) == 7
     assert sum(span.rows for span in spans) == 70
     assert all(after.first > before.last for before, after in pairwise(spans))
+
+
+@pytest.mark.parametrize("window", [ALWAYS, (40, 160)])
+@pytest.mark.parametrize("timed", [True, False])
+def test_an_account_too_large_for_memory_is_cut_where_nobody_sees_it(
+    monkeypatch: pytest.MonkeyPatch, window: tuple[int, int], timed: bool
+) -> None:
+    """Copies of a request lie in one piece or in several, and some pieces end within an account or a moment."""
+    rng = np.random.default_rng(0)
+    rows = [
+        exchange(
+            f"a{max(int(rng.integers(8)) - 5, 0)}", f"r{rng.integers(900)}", int(rng.integers(200)), f"p {at}"
+        )
+        for at in range(1_500)
+    ]
+    if not timed:
+        rows = [row | {"time": None} for row in rows]
+        window = ALWAYS
+    with Spill() as spill:
+        spill.write(signals(rows))
+        spill.seal()
+        (span,) = slices(spill.folder)
+        whole = pa.Table.from_batches(read_in_order(spill.folder, span, window=window))
+        monkeypatch.setattr(sorting, "_ROWS_A_MB", 1)
+        batches = list(read_in_order(spill.folder, span, window=window))
+    assert len(batches) > 10
+    assert pa.Table.from_batches(batches).equals(whole)
+    assert 0 < len(whole) < len(rows)
 
 
 def test_rows_without_an_account_are_dropped_and_no_prompt_reaches_the_disk() -> None:
