@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from kdguard.errors import ServiceError
-from kdguard.service.out.webhooks import address_of, check_url
+from kdguard.service.out import receiving
+from kdguard.service.out.webhooks import address_of, check_url, signature
 from tests.scoring_service import logs
 from tests.scoring_service.running import NDJSON, Running, running, until
 
@@ -64,6 +66,9 @@ def test_news_are_signed_and_sent_again(
     at, mac = (part.split("=")[1] for part in headers["kdguard-signature"].split(","))
     told = f"{at}.{headers['kdguard-event']}.".encode() + body
     assert mac == hmac.new(made["secret"].encode(), told, hashlib.sha256).hexdigest()
+    theirs = receiving.Receiver(made["secret"])
+    assert theirs.is_news(headers, body, time.time())
+    assert not theirs.is_news(headers, body, time.time())
     assert made["secret"] not in listed
     assert b"Think step by step" not in body
     assert max(one["attempts"] for one in deliveries) >= 1
@@ -105,3 +110,52 @@ def test_urls_that_are_refused(service: Running, url: str) -> None:
 def test_addresses_that_are_not_public(host: str) -> None:
     with pytest.raises(ServiceError, match="not public"):
         address_of(host, 443, allow_private=False)
+
+
+AT_S = 1_790_000_000
+BODY = b'{"id":"e1","event":"verdict.changed"}'
+
+
+def delivery(
+    event: str = "e1", body: bytes = BODY, at_s: int = AT_S, secret: str = "whsec_a"
+) -> dict[str, str]:
+    return {"kdguard-event": event, "kdguard-signature": signature(secret, event, body, at_s)}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "now_s", "why"),
+    [
+        (delivery(secret="whsec_b"), BODY, AT_S, "does not fit"),
+        (delivery(), BODY + b" ", AT_S, "does not fit"),
+        (delivery() | {"kdguard-event": "e2"}, BODY, AT_S, "does not fit"),
+        (
+            {name: value.replace(str(AT_S), str(AT_S + 400)) for name, value in delivery().items()},
+            BODY,
+            AT_S + 400,
+            "does not fit",
+        ),
+        (delivery(), BODY, AT_S + 301, "within 300 s"),
+        (delivery(), BODY, AT_S - 301, "within 300 s"),
+        ({}, BODY, AT_S, "of the form"),
+        (delivery() | {"kdguard-signature": "t=1,v1=00"}, BODY, AT_S, "of the form"),
+        (delivery() | {"kdguard-signature": f"t=\u0661,v1={'0' * 64}"}, BODY, AT_S, "of the form"),
+    ],
+)
+def test_a_delivery_that_is_forged_changed_or_old_is_refused(
+    headers: dict[str, str], body: bytes, now_s: int, why: str
+) -> None:
+    with pytest.raises(ServiceError, match=why):
+        receiving.Receiver("whsec_a").is_news(headers, body, now_s)
+
+
+def test_a_delivery_counts_once_however_often_it_comes() -> None:
+    theirs = receiving.Receiver("whsec_a")
+    assert theirs.is_news(delivery(), BODY, AT_S)
+    assert not theirs.is_news(delivery(), BODY, AT_S + 299)  # replayed
+    assert not theirs.is_news(delivery(at_s=AT_S + 250), BODY, AT_S + 251)  # sent again by the service
+    assert not theirs.is_news(delivery(at_s=AT_S + 250), BODY, AT_S + 549)  # that one, replayed
+    assert theirs.is_news(delivery("e3", at_s=AT_S + 549), BODY, AT_S + 549)
+    with pytest.raises(ServiceError, match="within"):
+        theirs.is_news(delivery(), BODY, AT_S + 551)
+    assert theirs.is_news(delivery("e4", at_s=AT_S + 900), BODY, AT_S + 900)
+    assert set(theirs._seen) == {"e4"}, "ids that no signature could bring back are forgotten"
