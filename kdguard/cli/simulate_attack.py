@@ -9,7 +9,10 @@ import typer
 
 
 def attack(
-    recipe: Annotated[str, typer.Argument(help="text, topk, rationale, classifier, or a TOML file.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(help="text, topk, rationale, adversarial, classifier, hidden_size, or a TOML file."),
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder to write; go on where it was.", file_okay=False)],
     split: Annotated[str, typer.Option("--split", help="Texts to use: fit, calibration or test.")] = "test",
     data: Annotated[

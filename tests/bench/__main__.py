@@ -7,6 +7,7 @@ BENCHES = {
     "scoring": "tests.bench.scoring",
     "extremes": "tests.bench.extremes",
     "leaks": "tests.bench.leaks",
+    "attack-recipes": "tests.bench.attack_recipes",
     "training": "tests.bench.training.__main__",
     "fleets": "tests.bench.fleets",
     "storage": "tests.bench.storage",

@@ -13,9 +13,10 @@ from kdguard.detectors.query_patterns.technique import FEWEST_PROMPTS, Technique
 from kdguard.features.text import hash_words
 from kdguard.scoring.passes import sample_prompts
 from kdguard.simulate import load_world, simulate
+from kdguard.simulate.pools import Split
 
 
-def prompts_of(owners: int, seed: int, split: str) -> list[str]:
+def prompts_of(owners: int, seed: int, split: Split) -> list[str]:
     """Prompts of honest owners that learning has not seen."""
     world = replace(load_world("standard"), owners=owners, campaigns=(), volume_cap=30)
     traffic = simulate(world, seed=seed, split=split)
