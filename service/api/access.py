@@ -121,7 +121,7 @@ def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
                 try:
                     key = await run_in_threadpool(door.identify, service, credentials.credentials)
                 except RefusedToken as refused:
-                    raise _refused(request, refused) from refused
+                    raise refusal(request, refused) from refused
         if key is None or not key.usable(now_us()):
             raise Problem(
                 401,
@@ -137,7 +137,8 @@ def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
     return caller
 
 
-def _refused(request: Request, refused: RefusedToken) -> Problem:
+def refusal(request: Request, refused: RefusedToken) -> Problem:
+    """What is answered to a token that opens nothing; it is logged, without the token."""
     told = {"request_id": request.state.request_id, "why": str(refused)}
     LOG.warning("token refused", extra={"kd": told})
     headers = {"www-authenticate": 'Bearer error="invalid_token"'}

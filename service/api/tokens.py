@@ -20,6 +20,8 @@ from kdguard.service.store.api_keys import ApiKey, now_us
 from kdguard.service.store.database import Database
 from kdguard.service.store.tables import TENANTS
 
+TOKEN_ACTOR = "oidc:"
+"""Before the subject of a token, where it stands for who did something; no key's id begins so."""
 _SUBJECT = re.compile(r"[!-~]{1,255}")
 _KEY_TYPES = {"RS": "RSA", "PS": "RSA", "ES": "EC", "Ed": "OKP"}
 _REASONS: tuple[tuple[type[jwt.PyJWTError], str], ...] = (
@@ -65,7 +67,7 @@ class Tokens:
         if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
             raise RefusedToken("of a subject that cannot be written down")
         return ApiKey(
-            id=f"oidc:{subject}",
+            id=TOKEN_ACTOR + subject,
             tenant=self._tenant(claims),
             name=subject,
             scopes=_scopes(claims, self.oidc),

@@ -1,4 +1,4 @@
-"""Signing in with an API key, signing out, and marking what changed as seen."""
+"""Signing in with an API key or a token of the issuer, signing out, and marking what changed as seen."""
 
 from __future__ import annotations
 
@@ -8,18 +8,29 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from kdguard.service.api.access import Serving, doorkeeper_of
+from kdguard.service.api.access import Serving, doorkeeper_of, refusal
 from kdguard.service.api.state import Service, service_of
+from kdguard.service.api.tokens import RefusedToken
 from kdguard.service.pages.queries import last_look
 from kdguard.service.pages.rendering import PageRoute, page
-from kdguard.service.pages.sessions import Form, Looking, Session, begin, give, session_of, take, token_of
+from kdguard.service.pages.sessions import (
+    Form,
+    Looking,
+    Session,
+    begin,
+    begin_as,
+    give,
+    session_of,
+    take,
+    token_of,
+)
 from kdguard.service.store import trail
 from kdguard.service.store.api_keys import ApiKey, now_us
 
 router = APIRouter(prefix="/pages", route_class=PageRoute, include_in_schema=False)
 
 START = "/pages/accounts"
-_MOST_KEY = 200
+_MOST_CREDENTIAL = 8_192
 
 
 @router.get("/sign-in")
@@ -30,17 +41,20 @@ def get_sign_in(request: Request, next: str = START) -> Response:
 
 @router.post("/sign-in")
 def post_sign_in(request: Request, service: Serving, fields: Form) -> Response:
-    """Sign in; the key is looked up as for programs and is not kept, only its id."""
+    """Sign in; a key is looked up and a token read as for programs, and neither is kept."""
     session, onward = session_of(request) or begin(), _onward(fields.get("next", ""))
-    key = doorkeeper_of(request).look_up(service, fields.get("key", "").strip()[:_MOST_KEY])
+    credential = fields.get("key", "").strip()[:_MOST_CREDENTIAL]
+    try:
+        key = doorkeeper_of(request).identify(service, credential)
+    except RefusedToken as refused:
+        return _form(request, session, onward, 401, f"{refusal(request, refused).detail}.")
     if key is None or not key.usable(now_us()):
         return _form(
             request, session, onward, 401, "This is no usable key. Paste it whole: it begins with kdg_."
         )
     if "read" not in key.scopes:
-        return _form(
-            request, session, onward, 403, "This key may not read; pages need one with the scope 'read'."
-        )
+        complaint = "This may not read; pages need a key with the scope 'read', or a token that grants it."
+        return _form(request, session, onward, 403, complaint)
     response = RedirectResponse(onward, 303)
     give(request, response, _begun(service, key))
     return response
@@ -68,7 +82,7 @@ def _begun(service: Service, key: ApiKey) -> Session:
     with service.database.write() as connection:
         since_us = last_look(connection, key.tenant, key.id)
         trail.record(connection, key.tenant, actor=key.id, action="session.begin")
-    return begin(tenant=key.tenant, key=key.id, since_us=since_us)
+    return begin_as(key, since_us=since_us)
 
 
 def _record(service: Service, tenant: str, actor: str, action: str) -> None:
@@ -81,6 +95,7 @@ def _form(
 ) -> Response:
     token = token_of(service_of(request).secrets, session)
     told: dict[str, Any] = {"next": _onward(onward), "complaint": complaint, "current": "", "token": token}
+    told["takes_tokens"] = doorkeeper_of(request).tokens is not None
     response = page(request, "sign_in.html.j2", status, **told)
     give(request, response, session)
     return response

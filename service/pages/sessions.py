@@ -1,4 +1,8 @@
-"""Sessions of analysts: a signed cookie, read again with its key at every request, and a token for every form."""
+"""Sessions of analysts: a signed cookie, and a token for every form.
+
+A key is read anew at every request, so ending it ends its sessions. A token of an issuer cannot be asked about again:
+the cookie holds what it granted (not the token itself), and the session ends with it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,8 @@ from kdguard.service.api.access import Caller, doorkeeper_of
 from kdguard.service.api.exchanges import media_type
 from kdguard.service.api.problems import Problem
 from kdguard.service.api.state import service_of
-from kdguard.service.store.api_keys import keys_of, now_us
+from kdguard.service.api.tokens import TOKEN_ACTOR
+from kdguard.service.store.api_keys import ApiKey, keys_of, now_us
 from kdguard.service.store.secrets import Secrets
 
 COOKIE = "kdguard_session"
@@ -38,9 +43,10 @@ class Session:
 
     Attributes:
         nonce: Names the session; the tokens of its forms come from it.
-        tenant, key: Whose key signed in; empty before.
+        tenant, key: Who signed in: their tenant, and the id of their key or the name of their token; empty before.
         began_us, seen_us: When it began, and when the cookie was last written.
         since_us: The look before this session, for what changed since; None = there was none.
+        scopes, expires_us: What a token granted, and until when; None = a key signed in.
     """
 
     nonce: str
@@ -49,6 +55,8 @@ class Session:
     tenant: str = ""
     key: str = ""
     since_us: int | None = None
+    scopes: tuple[str, ...] = ()
+    expires_us: int | None = None
 
     def lives(self, at_us: int) -> bool:
         """Whether it may be used."""
@@ -70,12 +78,18 @@ class Visitor:
     session: Session
 
 
-def begin(*, tenant: str = "", key: str = "", since_us: int | None = None) -> Session:
+def begin() -> Session:
     """A new session; never one that a browser brought, so that nobody can plant theirs."""
     at_us = now_us()
-    return Session(
-        nonce=_random_name(), began_us=at_us, seen_us=at_us, tenant=tenant, key=key, since_us=since_us
-    )
+    return Session(nonce=_random_name(), began_us=at_us, seen_us=at_us)
+
+
+def begin_as(key: ApiKey, *, since_us: int | None) -> Session:
+    """A new session of somebody who signed in."""
+    session = replace(begin(), tenant=key.tenant, key=key.id, since_us=since_us)
+    if not key.id.startswith(TOKEN_ACTOR):
+        return session
+    return replace(session, scopes=tuple(sorted(key.scopes)), expires_us=key.expires_us)
 
 
 def token_of(secrets: Secrets, session: Session) -> str:
@@ -93,7 +107,8 @@ def session_of(request: Request) -> Session | None:
     mac, body = raw[:_MAC_BYTES], raw[_MAC_BYTES:]
     if not hmac.compare_digest(mac, _mac(service_of(request).secrets, body)):
         return None
-    session = Session(**orjson.loads(body))
+    told = orjson.loads(body)
+    session = Session(**told | {"scopes": tuple(told.get("scopes", ()))})
     return session if session.lives(now_us()) else None
 
 
@@ -140,7 +155,7 @@ def keep_alive(request: Request, response: Response) -> None:
 
 
 def visitor_of(request: Request) -> Visitor:
-    """Who looks; their key is read anew, so ending a key ends its sessions.
+    """Who looks.
 
     Raises:
         Problem: 401, nobody signed in; 429, too many requests.
@@ -148,15 +163,31 @@ def visitor_of(request: Request) -> Visitor:
     service, session = service_of(request), session_of(request)
     if session is None or not session.key:
         raise Problem(401, "session", "sign in to see this page")
-    with service.database.read() as connection:
-        mine = (key for key in keys_of(connection, session.tenant) if key.id == session.key)
-        key = next(mine, None)
+    key = _key_of(request, session)
     if key is None or not key.usable(now_us()) or "read" not in key.scopes:
-        raise Problem(401, "session", "the key of this session opens nothing any more; sign in with another")
+        raise Problem(401, "session", "what this session was begun with opens nothing any more; sign in anew")
     doorkeeper_of(request).count(key, service.settings.requests_per_minute)
     visitor = Visitor(Caller(key.tenant, key.id, key.scopes), key.name, session)
     request.state.visitor = visitor
     return visitor
+
+
+def _key_of(request: Request, session: Session) -> ApiKey | None:
+    """The key that a session was begun with as it is now, or what its token granted while tokens are taken."""
+    if session.expires_us is None:
+        with service_of(request).database.read() as connection:
+            mine = (key for key in keys_of(connection, session.tenant) if key.id == session.key)
+            return next(mine, None)
+    if doorkeeper_of(request).tokens is None:
+        return None
+    return ApiKey(
+        id=session.key,
+        tenant=session.tenant,
+        name=session.key.removeprefix(TOKEN_ACTOR),
+        scopes=frozenset(session.scopes),
+        created_us=session.began_us,
+        expires_us=session.expires_us,
+    )
 
 
 async def form_of(request: Request) -> Mapping[str, str]:

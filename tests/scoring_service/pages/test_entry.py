@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -13,8 +16,9 @@ from starlette.responses import Response
 from kdguard.service.pages import sessions
 from kdguard.service.pages.entry import START, _onward
 from kdguard.service.store.api_keys import keys_of, now_us
+from tests.scoring_service.issuer import AUDIENCE, Issuer, issuing
 from tests.scoring_service.pages.visiting import Browser, seen, signed_in, stranger
-from tests.scoring_service.running import Running, running
+from tests.scoring_service.running import Running, running, until
 
 PAGES = (
     "/pages/accounts",
@@ -210,7 +214,7 @@ def test_sessions_are_kept_alive(visited: Running) -> None:
     service = visited.app.state.service
     with service.database.read() as connection:
         key = keys_of(connection, "default")[0]
-    old = replace(sessions.begin(tenant="default", key=key.id), seen_us=now_us() - 120_000_000)
+    old = replace(sessions.begin_as(key, since_us=None), seen_us=now_us() - 120_000_000)
     response = Response()
     scope = {
         "type": "http",
@@ -230,3 +234,69 @@ def test_sessions_are_kept_alive(visited: Running) -> None:
 @pytest.mark.parametrize("path", ["/", "/pages"])
 def test_the_address_alone_leads_to_the_pages(visited: Running, path: str) -> None:
     assert stranger(visited).get(path).headers["location"] == START
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with issuing() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def federated(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Running]:
+    oidc = {
+        "issuer": issuer.url,
+        "audience": AUDIENCE,
+        "grants": {"kdguard:read": ["read"], "auditors": ["read", "audit"], "senders": ["ingest"]},
+        "leeway_s": 0,
+    }
+    with running(tmp_path_factory.mktemp("federated") / "data", oidc=oidc) as made:
+        yield made
+
+
+def test_a_token_signs_in_and_is_kept_nowhere(federated: Running, issuer: Issuer) -> None:
+    token = issuer.token(sub="ann@example", scope="auditors")
+    browser = signed_in(federated, token)
+    shown = browser.get("/pages/trail")
+    assert shown.status_code == 200
+    assert "oidc:ann@example" in shown.text
+    assert token.split(".")[2] not in "".join(f"{one.value}" for one in browser.client.cookies.jar)
+    assert browser.send("/pages/sign-out", seen(shown).token()).status_code == 303
+    assert browser.get("/pages/accounts").status_code == 303
+
+
+def test_a_session_may_what_its_token_grants_and_ends_with_it(federated: Running, issuer: Issuer) -> None:
+    browser = signed_in(federated, issuer.token(exp=int(time.time()) + 2))
+    assert browser.get("/pages/accounts").status_code == 200
+    assert browser.get("/pages/trail").status_code == 403
+    until(lambda: browser.get("/pages/accounts").status_code == 303, wait_s=10)
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        ({"exp": 1}, 401),
+        ({"aud": "another"}, 401),
+        ({"iss": "https://elsewhere.example"}, 401),
+        ({"scope": "senders"}, 403),
+        ({"scope": "openid"}, 403),
+    ],
+)
+def test_a_token_that_opens_no_page(
+    federated: Running, issuer: Issuer, claims: dict[str, Any], status: int
+) -> None:
+    browser = stranger(federated)
+    form = seen(browser.get("/pages/sign-in"))
+    assert "API key or token" in form.text
+    token = issuer.token(**claims)
+    answer = browser.send("/pages/sign-in", form.token(), key=token)
+    assert answer.status_code == status
+    assert token not in answer.text
+    assert browser.get("/pages/accounts").status_code == 303
+
+
+def test_a_token_opens_nothing_where_no_issuer_is_set(visited: Running, issuer: Issuer) -> None:
+    browser = stranger(visited)
+    form = seen(browser.get("/pages/sign-in"))
+    assert "token" not in form.text
+    assert browser.send("/pages/sign-in", form.token(), key=issuer.token()).status_code == 401
