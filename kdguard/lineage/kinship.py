@@ -50,8 +50,7 @@ def kinship_evidence(place: Place, suspect: str, family: str, queries: int) -> E
 
 def where_controls_fit(verdict: LineageVerdict, place: Place, alpha: float) -> LineageVerdict:
     """The same verdict, but no claim on a suspect that is unlike its controls and does not stand far above them."""
-    fits = place.p_value > alpha or (verdict.score is not None and verdict.score >= STANDS_FAR)
-    if fits or verdict.verdict is not Lineage.SUPPORTED:
+    if place.p_value > alpha or verdict.verdict is not Lineage.SUPPORTED or _is_far(verdict):
         return verdict
     return replace(
         verdict,
@@ -62,3 +61,24 @@ def where_controls_fit(verdict: LineageVerdict, place: Place, alpha: float) -> L
             "longer: give controls of its kind, or compare weights"
         ),
     )
+
+
+def where_it_stands_far(verdict: LineageVerdict) -> LineageVerdict:
+    """The same verdict, but no claim on a suspect that is only first among its controls, not far above them.
+
+    For readings in which models of other families come first more often than alpha says.
+    """
+    if verdict.verdict is not Lineage.SUPPORTED or _is_far(verdict):
+        return verdict
+    return replace(
+        verdict,
+        verdict=Lineage.INCONCLUSIVE,
+        reason=(
+            f"the suspect stands {verdict.score:.1f} above the controls, and this reading claims from {STANDS_FAR:g}: "
+            "below, students of other teachers were first as well; ask for the likelihood of the teacher's answers"
+        ),
+    )
+
+
+def _is_far(verdict: LineageVerdict) -> bool:
+    return verdict.score is not None and verdict.score >= STANDS_FAR

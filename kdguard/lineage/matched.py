@@ -50,10 +50,13 @@ class Score:
         of: From the affinities to a family, and those less the affinities to others, to a score a model; shape (n,).
             It treats all models alike.
         uses_foils: It has learnt from the other families' members, so that no suspect may be ranked among them.
+        claims_far_alone: Its rank is low too often for models of no such family; only what stands far above the
+            controls is claimed, see `kinship.STANDS_FAR`.
     """
 
     of: Callable[[Affinities, Affinities], Floats]
     uses_foils: bool = False
+    claims_far_alone: bool = False
 
 
 def lean(
@@ -114,7 +117,7 @@ def _mean_difference(own: Affinities, against: Affinities) -> Floats:
 
 
 LEAN_OF_BOTH: Final = Score(_lean_of_both)
-LEAN_APART: Final = Score(_lean_apart, uses_foils=True)
+LEAN_APART: Final = Score(_lean_apart, uses_foils=True, claims_far_alone=True)
 MEAN_DIFFERENCE: Final = Score(_mean_difference)
 
 

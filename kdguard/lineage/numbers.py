@@ -17,7 +17,7 @@ import pyarrow as pa
 from kdguard.errors import LineageError
 from kdguard.lineage.controls import Controls
 from kdguard.lineage.families import Families
-from kdguard.lineage.kinship import kinship, kinship_evidence, where_controls_fit
+from kdguard.lineage.kinship import kinship, kinship_evidence, where_controls_fit, where_it_stands_far
 from kdguard.lineage.matched import LEAN_OF_BOTH, Affinities, Score
 from kdguard.lineage.responses import Responses
 from kdguard.lineage.run import Claim
@@ -160,7 +160,8 @@ def _concluded(
             families_tested=len(places) if adjust else 1,
             told_apart=read.told_apart,
         )
-        found.append(where_controls_fit(verdict, kin, claim.alpha))
+        fitting = where_controls_fit(verdict, kin, claim.alpha)
+        found.append(where_it_stands_far(fitting) if score.claims_far_alone else fitting)
     return found
 
 

@@ -36,7 +36,7 @@ from kdguard.detectors.fingerprint.labels import (
     labelled,
     prepare,
 )
-from kdguard.detectors.fingerprint.labels.plan import OTHER_ROWS
+from kdguard.detectors.fingerprint.labels.plan import SAME_ROWS
 from kdguard.detectors.fingerprint.labels.training import KINDS, Predict
 from kdguard.lineage.scored import place_of
 from kdguard.stats.intervals import clopper_pearson
@@ -99,7 +99,7 @@ def _teacher(name: str, share: float, seed: int, given: argparse.Namespace) -> I
 
 
 def _ours(plans: dict[int, Plan], suspects: list[Predict]) -> dict[str, list[list[float]]]:
-    """By queries: for each suspect its rank among models of other rows, of the teacher's own, and of dark knowledge."""
+    """By queries: for each suspect its rank among strangers, models of the teacher's rows, and of dark knowledge."""
     return {
         str(count): [_ranks(plan, Answered(one(plan.queries), True)) for one in suspects]
         for count, plan in plans.items()
@@ -107,8 +107,11 @@ def _ours(plans: dict[int, Plan], suspects: list[Predict]) -> dict[str, list[lis
 
 
 def _ranks(plan: Plan, answered: Answered) -> list[float]:
-    found = [item.p_value for item in examine(plan, "", answered).evidence[:3]]
-    return [1.0 if p_value is None else p_value for p_value in found] or [1.0] * 3
+    found = [item.p_value or 1.0 for item in examine(plan, "", answered).evidence[:4]]
+    if not found:
+        return [1.0] * 3
+    of_rows, of_same_rows, of_teachers, dark = found
+    return [max(of_rows, of_teachers), of_same_rows, dark]
 
 
 def _rivals(
@@ -117,7 +120,7 @@ def _rivals(
     """What each rival claims at .01."""
     said = one.teacher(one.held).argmax(axis=1)
     controls = [
-        model for model, group in zip(prepared.controls, prepared.groups, strict=True) if group == OTHER_ROWS
+        model for model, group in zip(prepared.controls, prepared.groups, strict=True) if group != SAME_ROWS
     ]
     agree = np.stack([model(one.held).argmax(axis=1) == said for model in (*controls, *suspects)])
     random, wrong = rng.permutation(len(said))[:100], np.flatnonzero(said != one.held_truth)[:100]

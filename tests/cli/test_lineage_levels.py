@@ -58,7 +58,7 @@ def classifiers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     made = labels.make_plan
 
     def quickly(rows: Any, teacher: Any, settings: labels.Settings, *more: Any, **named: Any) -> labels.Plan:
-        few = replace(settings, controls=20, design=8)
+        few = replace(settings, controls=20, design=28)
         return made(rows, teacher, few, *more, **named)
 
     monkeypatch.setattr(labels, "make_plan", quickly)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.detectors.fingerprint.labels.choice import Candidates, choose
-from kdguard.detectors.fingerprint.labels.crowd import Pool, copies, strangers
+from kdguard.detectors.fingerprint.labels.crowd import Pool, copies, like, strangers
 from kdguard.detectors.fingerprint.labels.data import Labelled
 from kdguard.detectors.fingerprint.labels.queries import KIND_NAMES, SERVED, candidates
 from kdguard.detectors.fingerprint.labels.training import Predict
@@ -27,7 +27,8 @@ Say = Callable[[int, int], None]
 Design = tuple[list[Predict], list[Predict]]
 """Copies and strangers."""
 
-OTHER_ROWS, SAME_ROWS = 0, 1
+OTHER_ROWS, SAME_ROWS, OTHER_TEACHERS = range(3)
+"""Groups of controls: who learnt the truth, who learnt it of the teacher's very rows, and who learnt of a decoy."""
 FEWEST_SAME: Final = 20
 """Rows that the teacher learnt from, below which no controls are trained on them alone."""
 
@@ -46,7 +47,7 @@ class Settings:
 
     seed: int = 0
     queries: int = 100
-    controls: int = 250
+    controls: int = 200
     design: int = 168
     each: int = 300
 
@@ -69,10 +70,10 @@ class Plan:
         teacher: The teacher's probabilities, shape (q, c).
         weights: What the teacher's label is worth, shape (q,), positive, adding up to 1.
         controls: The controls' probabilities, shape (m, q, c).
-        groups: `OTHER_ROWS` or `SAME_ROWS` for each control, shape (m,).
+        groups: `OTHER_ROWS`, `SAME_ROWS` or `OTHER_TEACHERS` for each control, shape (m,).
         rates: Chance that a copy, and that a stranger, gives the teacher's label, read off the design, shape (2, q).
         accuracies: Share of right answers on the owner's rows that the teacher did not learn: of the teacher, and
-            quartiles of the controls of other rows, which learnt some of them.
+            quartiles of the controls that learnt the truth of other rows, some of these among them.
     """
 
     names: tuple[str, ...]
@@ -189,27 +190,33 @@ def prepare(
     Raises:
         LineageError: The teacher answers with another shape.
     """
-    drawn, design_rng, control_rng, same_rng = (
-        np.random.default_rng([settings.seed, stream]) for stream in range(4)
+    drawn, design_rng, control_rng, same_rng, decoy_rng = (
+        np.random.default_rng([settings.seed, stream]) for stream in range(5)
     )
     classes = len(data.names)
     checked = _checked(teacher, classes)
     others, same = _pools(data, served)
-    groups = [OTHER_ROWS] * settings.controls + [SAME_ROWS] * (settings.controls if same else 0)
+    present = [OTHER_ROWS, OTHER_TEACHERS, *([SAME_ROWS] if same else [])]
+    groups = np.repeat(present, settings.controls)
     count = _counted(say, len(groups) + 2 * settings.design)
+    queries, kinds = candidates(data.rows, checked, settings.each, drawn)
+    decoys = like(checked, queries, others, classes, decoy_rng)
     learnt = others if served is None else [Pool(served.rows, served.truth, 0.5, 1)]
     design = (
         list(count(copies(learnt, checked, settings.design, classes, design_rng))),
-        list(count(strangers(others, settings.design, classes, design_rng))),
+        list(count(strangers(others, settings.design, classes, design_rng, decoys=decoys))),
     )
-    queries, kinds = candidates(data.rows, checked, settings.each, drawn)
     if served is not None:
         wrong = _mistakes(served, data, checked)
         queries, kinds = np.concatenate([queries, wrong]), np.append(kinds, np.full(len(wrong), SERVED))
     tried = _tried(queries, kinds, checked, design)
-    controls = list(count(strangers(others, settings.controls, classes, control_rng)))
-    controls += count(strangers(same, len(groups) - len(controls), classes, same_rng))
-    return Prepared(data, checked, tried, tuple(controls), np.array(groups, np.int64))
+    each = settings.controls
+    controls = [
+        *count(strangers(others, each, classes, control_rng, ways=("natural",))),
+        *count(strangers(others, each, classes, decoy_rng, ways=("mixed", "crossed"), decoys=decoys)),
+        *count(strangers(same, len(groups) - 2 * each, classes, same_rng)),
+    ]
+    return Prepared(data, checked, tried, tuple(controls), groups)
 
 
 def _pools(data: Labelled, served: Labelled | None) -> tuple[list[Pool], list[Pool]]:

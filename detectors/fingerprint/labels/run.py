@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kdguard.detectors.fingerprint.labels.classifiers import Answered
-from kdguard.detectors.fingerprint.labels.plan import FEWEST_SAME, OTHER_ROWS, SAME_ROWS, Plan
+from kdguard.detectors.fingerprint.labels.plan import FEWEST_SAME, OTHER_ROWS, OTHER_TEACHERS, SAME_ROWS, Plan
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.lineage.matched import lean
 from kdguard.lineage.scored import About, Place, evidence_of, least, nothing_said, place_of, verdict_of
@@ -26,7 +26,11 @@ _SAME = 0.99
 """A control that gives a suspect's label on so many of the queries, where labels differ much, is the suspect."""
 
 AGREEMENT = About(name="labels.agreement", version="2", summary="labels where strangers seldom give them, of")
-AMONG = {OTHER_ROWS: " of other rows", SAME_ROWS: " that learnt the teacher's own rows"}
+AMONG = {
+    OTHER_ROWS: " of other rows",
+    SAME_ROWS: " that learnt the teacher's own rows",
+    OTHER_TEACHERS: " that other teachers taught",
+}
 DARK = About(
     name="labels.dark_knowledge",
     version="1",
@@ -93,12 +97,13 @@ def examine(
         for group, place in places.items()
     ]
     if answered.tells_probabilities:
-        dark = place_of(_dark(plan, said, others[groups == OTHER_ROWS], known))
+        dark = place_of(_dark(plan, said, others[groups != SAME_ROWS], known))
         evidence.append(evidence_of(dark, DARK, suspect, family, count))
-    evidence.append(_chance(plan, said, known, suspect, count, places[OTHER_ROWS]))
-    place = places[OTHER_ROWS] if private_rows else least(tuple(places.values()))
+    stranger = least([place for group, place in places.items() if group != SAME_ROWS])
+    evidence.append(_chance(plan, said, known, suspect, count, stranger))
+    place = stranger if private_rows else least(tuple(places.values()))
     verdict = verdict_of(suspect, family, place, evidence, queries=count, alpha=alpha)
-    return verdict if private_rows else _explained(verdict, places, alpha)
+    return verdict if private_rows else _explained(verdict, stranger, SAME_ROWS in places, alpha)
 
 
 def places_of(scores: Floats, groups: Ints) -> dict[int, Place]:
@@ -116,11 +121,11 @@ def others_of(plan: Plan, said: Floats, known: Bools) -> tuple[Floats, Ints]:
     return controls[alike < _SAME], plan.groups[alike < _SAME]
 
 
-def _explained(verdict: LineageVerdict, places: Mapping[int, Place], alpha: float) -> LineageVerdict:
+def _explained(verdict: LineageVerdict, stranger: Place, marked: bool, alpha: float) -> LineageVerdict:
     """A suspect that models of other rows do not match may be a model of the teacher's own rows."""
-    if SAME_ROWS not in places and verdict.verdict is Lineage.SUPPORTED:
+    if not marked and verdict.verdict is Lineage.SUPPORTED:
         missing = f"nobody can say if models of the teacher's own rows would: mark {FEWEST_SAME} at least as 'taught'"
-    elif verdict.verdict is Lineage.NOT_SUPPORTED and places[OTHER_ROWS].p_value <= alpha:
+    elif verdict.verdict is Lineage.NOT_SUPPORTED and stranger.p_value <= alpha:
         missing = "models of the teacher's own rows stand as high: it is a copy, or one of these"
     else:
         return verdict

@@ -35,7 +35,7 @@ def labels(
     queries: Annotated[int, typer.Option(min=1, help="Most queries a suspect is asked.")] = 100,
     controls: Annotated[
         int, typer.Option(min=1, help="Models of each group trained here that suspects are ranked among.")
-    ] = 250,
+    ] = 200,
     private_rows: Annotated[
         bool,
         typer.Option(

@@ -28,7 +28,8 @@ from kdguard.detectors.fingerprint.labels import (
     read_labelled,
 )
 from kdguard.detectors.fingerprint.labels.choice import Candidates, choose
-from kdguard.detectors.fingerprint.labels.plan import OTHER_ROWS
+from kdguard.detectors.fingerprint.labels.crowd import Pool, like
+from kdguard.detectors.fingerprint.labels.plan import OTHER_ROWS, OTHER_TEACHERS, SAME_ROWS
 from kdguard.detectors.fingerprint.labels.queries import mixed
 from kdguard.detectors.fingerprint.labels.training import KINDS, Predict, train
 from kdguard.errors import InputError, LineageError
@@ -124,6 +125,33 @@ def test_models_of_the_teachers_own_rows_are_not_claimed(scene: Scene) -> None:
     assert all((one.evidence[0].p_value or 1) <= 0.05 < (one.evidence[1].p_value or 0) for one in unsure)
 
 
+def test_a_claim_stands_out_among_pupils_of_other_teachers_too(scene: Scene) -> None:
+    """With private rows the less telling of two ranks counts; pupils of the teacher's rows count without."""
+    groups = scene.plan.groups.tolist()
+    assert [groups.count(group) for group in (OTHER_ROWS, SAME_ROWS, OTHER_TEACHERS)] == [40, 40, 40]
+    found = examine(scene.plan, "one", answers(scene, scene.truth, "forest", 3), private_rows=True)
+    among = [one.summary.rsplit("controls", 1)[1] for one in found.evidence[:3]]
+    assert among == [
+        " of other rows stand as high",
+        *(
+            f" that {what} stand as high"
+            for what in ("learnt the teacher's own rows", "other teachers taught")
+        ),
+    ]
+    assert found.p_value == max(found.evidence[0].p_value or 0, found.evidence[2].p_value or 0)
+
+
+def test_decoys_are_mostly_of_the_kind_that_the_teacher_is_like() -> None:
+    """No line tells the signs of a product apart, so only models of lines answer as a teacher of lines does."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(400, 2))
+    truth = (rows[:, 0] * rows[:, 1] > 0).astype(np.int64)
+    teacher = train(rows[:200], truth[:200], 2, "logistic", rng)
+    drawn = like(teacher, rng.normal(size=(300, 2)), [Pool(rows[200:], truth[200:])], 2, rng)
+    assert set(drawn) == set(KINDS)
+    assert drawn.count("logistic") == 3 * len(KINDS) + 1
+
+
 def test_rows_that_taught_must_be_marked_or_private(scene: Scene) -> None:
     only = scene.plan.groups == OTHER_ROWS
     unmarked = replace(scene.plan, controls=scene.plan.controls[only], groups=scene.plan.groups[only])
@@ -217,7 +245,7 @@ def test_few_controls_and_poor_suspects_make_no_claim(scene: Scene) -> None:
 
 def test_a_control_under_another_name_is_not_ranked_against_itself(scene: Scene) -> None:
     found = examine(scene.plan, "control", Answered(scene.plan.controls[3], True), private_rows=True)
-    assert found.controls == 39
+    assert "of 39 controls of other rows" in found.evidence[0].summary
 
 
 def test_tables_with_other_labels_are_refused(scene: Scene, tmp_path: Path) -> None:

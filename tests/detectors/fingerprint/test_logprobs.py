@@ -25,7 +25,7 @@ from kdguard.lineage import (
     read_controls,
     read_families,
 )
-from kdguard.lineage.kinship import kinship, where_controls_fit
+from kdguard.lineage.kinship import kinship, where_controls_fit, where_it_stands_far
 from kdguard.lineage.matched import LEAN_APART, LEAN_OF_BOTH, Affinities, Score, lean
 from kdguard.lineage.numbers import examine_numbers, named
 from kdguard.lineage.scored import Place, place_of, verdict_of
@@ -214,3 +214,17 @@ def test_a_suspect_unlike_its_controls_is_not_claimed_by_a_narrow_lead() -> None
     assert held.p_value == narrow.p_value
     assert where_controls_fit(far, place, 0.01) is far
     assert where_controls_fit(narrow, place, 0.001) is narrow
+
+
+def test_likeliest_tokens_claim_only_what_stands_far() -> None:
+    """Students of another teacher were first among the controls too often, at scores up to 3.8."""
+    narrow, far = (
+        verdict_of("s", "t", Place(score, 0, 120), (), queries=60, alpha=0.01) for score in (3.8, 4.1)
+    )
+    assert where_it_stands_far(far) is far
+    held = where_it_stands_far(narrow)
+    assert held.verdict is Lineage.INCONCLUSIVE
+    assert held.reason.startswith("the suspect stands 3.8 above the controls, and this reading claims from 4")
+    assert held.p_value == narrow.p_value
+    assert LEAN_APART.claims_far_alone
+    assert not LEAN_OF_BOTH.claims_far_alone
