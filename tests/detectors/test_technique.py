@@ -14,6 +14,7 @@ from kdguard.features.text import hash_words
 from kdguard.scoring.passes import sample_prompts
 from kdguard.simulate import load_world, simulate
 from kdguard.simulate.pools import Split
+from kdguard.simulate.techniques import WRAPPED
 
 
 def prompts_of(owners: int, seed: int, split: Split) -> list[str]:
@@ -26,7 +27,7 @@ def prompts_of(owners: int, seed: int, split: Split) -> list[str]:
 
 def alarming(few: list[str], unseen: list[str]) -> float:
     """Share of unseen honest prompts that look like extraction, 3 nats and more, when few prompts teach."""
-    learnt = TechniqueClassifier.untrained().fit(few, per_technique=1_000)
+    learnt = TechniqueClassifier.untrained(leave_out=WRAPPED[1:]).fit(few, per_technique=1_000)
     margins = learnt.margins(hash_words(pa.array(unseen, pa.string()))).max(axis=1)
     return float((margins >= 3 * 256).mean())
 
@@ -35,7 +36,7 @@ def test_simulated_owners_fill_up_what_a_provider_lacks() -> None:
     prompts = honest_prompts.honest_prompts()
     assert len(prompts) >= FEWEST_PROMPTS
     assert len(set(prompts)) > 0.9 * len(prompts)
-    unseen = prompts_of(50, 3, "test")
+    unseen = prompts_of(50, 3, "calibration")
     assert len(set(prompts) & set(unseen)) < 0.03 * len(unseen), (
         "only what everybody says, such as 'go ahead'"
     )
