@@ -71,7 +71,7 @@ def test_labels() -> None:
     told = examine(plan, "suspect", answered, alpha=0.05)
     parts = label_case(plan, "suspect", answered, "teacher")
     found = again("lineage.labels", *parts, "2")
-    assert [one["p_value"] for one in found] == [one.p_value for one in told.evidence[:2]]
+    assert [one["p_value"] for one in found] == [one.p_value for one in told.evidence[:3]]
     assert parts[1]["digest"] == plan.digest
     with pytest.raises(InputError, match="one label a query"):
         again("lineage.labels", parts[0] | {"controls": []}, parts[1], "2")
