@@ -66,7 +66,7 @@ def from_likelihoods(
 
 
 def from_tokens(path: Path, families: Sequence[Family]) -> Readings:
-    """Likeliest tokens at the first words of answers to the same prompts; claims only what stands far above controls."""
+    """Likeliest tokens at the first words of answers to the same prompts; claims only what stands far."""
     traces = read_traces(path)
     models = tuple(sorted({model for model, _ in traces}))
     placed = place_families(families, named(models))
