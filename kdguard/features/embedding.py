@@ -57,19 +57,22 @@ class Embedding:
         texts = len(words.indptr) - 1
         if texts == 0:
             return np.empty((0, SIGNS // 8), np.uint8)
-        ones = np.ones(len(words.words), np.float32)
+        # Whole numbers, so the sum does not depend on its order; the narrowest that hold it are twice as fast.
+        narrow = int(np.diff(words.indptr).max()) * _MAX_WEIGHT <= np.iinfo(np.int16).max
+        table = self._table if narrow else self._table.astype(np.int32)
+        ones = np.ones(len(words.words), np.int16)
         counts = csr_matrix(
             (ones, _bucket(words.words).astype(np.int32), words.indptr), shape=(texts, 1 << BUCKET_BITS)
         )
-        # Whole numbers below 2^24 are exact in float32, so the sum does not depend on its order.
-        return np.packbits(counts @ self._table > 0, axis=1)
+        total: npt.NDArray[np.signedinteger] = np.asarray(counts @ table)
+        return np.packbits(total > 0, axis=1)
 
     @cached_property
-    def _table(self) -> npt.NDArray[np.float32]:
+    def _table(self) -> npt.NDArray[np.int16]:
         bucket = np.arange(1 << BUCKET_BITS, dtype=np.uint64)
         halves = np.stack([mix(bucket + np.uint64(1)), mix(~bucket)], axis=1)
-        bits = np.unpackbits(halves.view(np.uint8), axis=1).astype(np.float32)
-        return (2 * bits - 1) * self.weights[:, None].astype(np.float32)
+        bits = np.unpackbits(halves.view(np.uint8), axis=1).astype(np.int16)
+        return (2 * bits - 1) * self.weights[:, None].astype(np.int16)
 
 
 def unpack(signs: npt.NDArray[np.uint8]) -> npt.NDArray[np.int8]:

@@ -21,7 +21,7 @@ Codes = npt.NDArray[np.uint64]
 
 MAX_TEXT_BYTES = 16_384
 _EDGE_BYTES = MAX_TEXT_BYTES // 2
-_BLOCK_BYTES = 1 << 18
+_BLOCK_BYTES = 1 << 16  # what is computed of so much text stays in a core's own cache
 _STEM_BYTES = 4  # letters of a Latin word; a Cyrillic, Greek or Arabic letter takes two bytes
 _P = 0x9E3779B97F4A7C15
 _P_INVERSE = pow(_P, -1, 1 << 64)
@@ -185,20 +185,25 @@ def _powers(length: int) -> tuple[Codes, Codes]:
     return np.cumprod(base, dtype=np.uint64), np.cumprod(inverse, dtype=np.uint64)
 
 
-def _lookup() -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _values() -> Codes:
     value = np.arange(256, dtype=np.uint64)
     value[ord("A") : ord("Z") + 1] += np.uint64(32)
     value[ord("0") : ord("9") + 1] = ord("0")
-    wordy = np.zeros(256, np.bool_)
-    for first, last in (("a", "z"), ("A", "Z"), ("0", "9")):
-        wordy[ord(first) : ord(last) + 1] = True
-    wordy[128:] = True
-    unspaced = np.zeros(256, np.bool_)
-    unspaced[0xE3:0xEE] = True
-    return value + np.uint64(1), wordy, unspaced
+    return value + np.uint64(1)
 
 
-_VALUE, _WORDY, _UNSPACED = _lookup()
+_VALUE = _values()
+
+
+def _is_wordy(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Letters, digits and bytes of characters beyond ASCII; differences of bytes wrap, so one comparison is a range."""
+    letter = ((data | 0x20) - np.uint8(ord("a"))) < 26
+    return letter | ((data - np.uint8(ord("0"))) < 10) | (data >= 128)
+
+
+def _is_unspaced(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """First bytes of characters from U+3000 to U+DFFF."""
+    return (data - np.uint8(0xE3)) < 11
 
 
 def _hash_block(
@@ -208,13 +213,14 @@ def _hash_block(
     if size == 0:
         empty = np.empty(0, np.uint64)
         return empty, empty, empty, np.zeros(len(offsets) - 1, np.int64)
-    powers, inverses = _powers(1 << max(int(size).bit_length(), 19))
+    powers, inverses = _powers(1 << max(int(size).bit_length(), 17))
     prefix = np.empty(size + 1, np.uint64)
     prefix[0] = 0
-    np.cumsum(_VALUE[data] * powers[:size], out=prefix[1:])
+    terms = np.take(_VALUE, data)
+    np.cumsum(np.multiply(terms, powers[:size], out=terms), out=prefix[1:])
 
-    wordy = _WORDY[data]
-    lead = _UNSPACED[data]
+    wordy = _is_wordy(data)
+    lead = _is_unspaced(data)
     solitary = lead.copy()
     solitary[1:] |= lead[:-1]
     solitary[2:] |= lead[:-2]
@@ -228,10 +234,11 @@ def _hash_block(
 
     starts = np.flatnonzero(starts_here)
     ends = np.flatnonzero(ends_here) + 1
-    words = mix((prefix[ends] - prefix[starts]) * inverses[starts])
+    before, shift = prefix[starts], inverses[starts]
+    words = mix((prefix[ends] - before) * shift)
     stem_bytes = np.where(data[starts] < 128, _STEM_BYTES, 2 * _STEM_BYTES)
     stem_ends = np.minimum(starts + stem_bytes, ends)
-    stems = mix((prefix[stem_ends] - prefix[starts]) * inverses[starts] + _END)
+    stems = mix((prefix[stem_ends] - before) * shift + _END)
     indptr = np.searchsorted(starts, offsets)
     successor = np.empty_like(words)
     successor[:-1] = words[1:]

@@ -77,3 +77,14 @@ def test_signs_tell_how_close_texts_are() -> None:
     signs = unpack(Embedding().signs(hash_words(texts))).astype(np.int64)
     near, far = signs[0] @ signs[1], signs[0] @ signs[2]
     assert near > far + 20
+
+
+def test_signs_of_a_text_of_any_length_are_those_of_its_words() -> None:
+    """Six thousand words of weight fifteen come to more than sixteen bits hold."""
+    embedding = Embedding(np.full(1 << 14, 15, np.int64))
+    word, long = "w", " ".join(["w"] * 6_000)
+    alone, together = (
+        embedding.signs(hash_words(pa.array(texts))) for texts in ([word, "other"], [long, "other"])
+    )
+    assert len(hash_words(pa.array([long])).words) == 6_000
+    assert np.array_equal(alone, together)
