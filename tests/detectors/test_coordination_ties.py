@@ -18,6 +18,8 @@ from kdguard.detectors.query_patterns.coordination.same_minutes import SameMinut
 from kdguard.detectors.query_patterns.coordination.succession import Succession, cut_off
 from kdguard.features.signals import FLAGS, SIGNALS
 from kdguard.scoring.facts import Facts, gather
+from kdguard.scoring.groups import form
+from kdguard.scoring.groups.form import weigh_pairs
 from kdguard.scoring.groups.habits import habits_of
 from kdguard.scoring.groups.rarity import learn_rarity
 from kdguard.scoring.groups.ties import Pairs, Scene, Tie
@@ -170,6 +172,24 @@ def test_the_order_of_ends_and_beginnings_matters(rng: np.random.Generator) -> N
     with scene(log) as (seen, node):
         assert Succession().weigh(seen, pair(node, "first", "second", len(seen.habits)))[0] == 0.0
         assert not len(Succession().propose(seen))
+
+
+def test_how_many_pairs_are_weighed_together_changes_nothing(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bursts = [int(minute) for minute in rng.integers(0, 20 * 1_440, 6)]
+    ring = [Request(f"ring-{who}", minute, flags=FLAGS["logprobs"]) for who in range(8) for minute in bursts]
+    met = [Request(who, minute) for who in ("met-a", "met-b") for minute in bursts[:3]]
+    with scene(crowd(rng) + ring + met) as (seen, _):
+        whole, by_tie = weigh_pairs(seen, TIES)
+        monkeypatch.setattr(form, "_PAIRS_AT_ONCE", 5)
+        parts, part_by_tie = weigh_pairs(seen, TIES)
+        heavy, _ = weigh_pairs(seen, TIES, least=7.0)
+    assert len(whole) > 25
+    assert np.array_equal(by_tie, part_by_tie)
+    assert np.array_equal(whole.source, parts.source)
+    assert np.array_equal(whole.target, parts.target)
+    assert 0 < len(heavy) == np.sum(by_tie.sum(axis=1) >= 7.0) < len(whole)
 
 
 @pytest.mark.parametrize("tie", TIES, ids=lambda tie: tie.name)

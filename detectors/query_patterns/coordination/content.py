@@ -32,7 +32,7 @@ class Content:
     def propose(self, scene: Scene) -> Pairs:
         """Each owner's nearest by weight, found block by block."""
         habits = scene.habits
-        wording = scene.rarity.wording_weight(habits.wording)
+        wording = _wording_weight(scene)
         speaks = np.flatnonzero(habits.speaks)
         if len(speaks) > _MOST_OWNERS:
             speaks = np.sort(speaks[np.argsort(-wording[speaks].max(axis=1), kind="stable")[:_MOST_OWNERS]])
@@ -53,12 +53,21 @@ class Content:
 
     def weigh(self, scene: Scene, pairs: Pairs) -> Floats:
         """Weight of shared technique plus weight of likeness; owners with little text weigh nothing."""
-        wording = scene.rarity.wording_weight(scene.habits.wording)
-        weight = np.empty(len(pairs))
-        for first in range(0, len(pairs), 1 << 16):
-            part = slice(first, first + (1 << 16))
+        wording, speaks = _wording_weight(scene), scene.habits.speaks
+        weight = np.zeros(len(pairs))
+        heard = np.flatnonzero(speaks[pairs.source] & speaks[pairs.target])
+        for first in range(0, len(heard), 1 << 16):
+            part = heard[first : first + (1 << 16)]
             weight[part] = _paired(scene, wording, pairs.source[part], pairs.target[part])
         return weight
+
+
+def _wording_weight(scene: Scene) -> Floats:
+    """Weight of each owner's wording; rows of owners who do not speak are never written and take no memory."""
+    habits = scene.habits
+    weight = np.zeros(habits.wording.shape)
+    weight[habits.speaks] = scene.rarity.wording_weight(habits.wording[habits.speaks])
+    return weight
 
 
 def _weigh(
@@ -81,5 +90,4 @@ def _paired(
         np.einsum("pd,pd->p", habits.meaning[source], habits.meaning[target]) / habits.meaning.shape[1]
     )
     shared = np.minimum(wording[source], wording[target]).max(axis=1, initial=0.0)
-    weight = 2 * shared + scene.rarity.likeness_weight(similarity)
-    return np.where(habits.speaks[source] & habits.speaks[target], weight, 0.0)
+    return 2 * shared + scene.rarity.likeness_weight(similarity)

@@ -29,6 +29,8 @@ JOINING_SHARE = 0.25
 """Ties to a group, and share of the weight of its median member's, by which an owner outside it joins."""
 TIE_WORTH = 0.5
 """Weight of a tie that is just at the threshold, when density is measured."""
+_PAIRS_AT_ONCE = 1 << 20
+"""Pairs weighed together; few of a large log's are heavy enough to be kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +58,37 @@ class Graph:
 def tie_graph(scene: Scene, ties: Sequence[Tie]) -> Graph:
     """Weigh every proposed pair by every tie and keep each owner's heaviest edges above the threshold."""
     owners = len(scene.habits)
-    pairs, by_tie = weigh_pairs(scene, ties)
-    weight = by_tie.sum(axis=1)
     threshold = scene.rarity.least_weight(float(np.log10(max(owners, 2) / CHANCE_DEGREE)))
-    strong = np.flatnonzero(weight >= threshold)
-    keep = strong[_among_heaviest(pairs.take(strong), weight[strong], owners)]
+    pairs, by_tie = weigh_pairs(scene, ties, threshold)
+    weight = by_tie.sum(axis=1)
+    keep = np.flatnonzero(_among_heaviest(pairs, weight, owners))
     return Graph(pairs.take(keep), weight[keep], by_tie[keep], threshold)
 
 
-def weigh_pairs(scene: Scene, ties: Sequence[Tie]) -> tuple[Pairs, Floats]:
-    """All pairs that any tie proposes, weighed by every tie, shape (p, t)."""
+def weigh_pairs(scene: Scene, ties: Sequence[Tie], least: float = 0.0) -> tuple[Pairs, Floats]:
+    """Weigh all pairs that any tie proposes by every tie, some at a time.
+
+    Returns:
+        The pairs that weigh `least` together, and the weights of each, shape (p, t).
+    """
+    pairs = _proposed(scene, ties)
+    rows, weights = [np.empty(0, np.int64)], [np.empty((0, len(ties)))]
+    for first in range(0, len(pairs), _PAIRS_AT_ONCE):
+        at = np.arange(first, min(first + _PAIRS_AT_ONCE, len(pairs)))
+        by_tie = np.stack([tie.weigh(scene, pairs.take(at)) for tie in ties], axis=1)
+        strong = by_tie.sum(axis=1) >= least
+        rows.append(at[strong])
+        weights.append(by_tie[strong])
+    return pairs.take(np.concatenate(rows)), np.concatenate(weights)
+
+
+def _proposed(scene: Scene, ties: Sequence[Tie]) -> Pairs:
     proposed = [tie.propose(scene) for tie in ties]
-    pairs = Pairs.of(
+    return Pairs.of(
         np.concatenate([p.source for p in proposed]),
         np.concatenate([p.target for p in proposed]),
         len(scene.habits),
     )
-    if not len(pairs):
-        return pairs, np.empty((0, len(ties)))
-    return pairs, np.stack([tie.weigh(scene, pairs) for tie in ties], axis=1)
 
 
 def learn_total(scene: Scene, ties: Sequence[Tie]) -> Rarity:

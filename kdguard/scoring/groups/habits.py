@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kdguard.features.embedding import SIGNS
 from kdguard.scoring.facts import Facts
-from kdguard.scoring.groups.traces import Traces
+from kdguard.scoring.groups.traces import WORDINGS, Traces
 
 Codes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ class Habits:
         subject: Hash of the account, ascending, shape (m,).
         requests: Half-0 requests with text, shape (o,).
         wording: Share of them that read like each technique, shrunk towards none, shape (o, 13).
-        meaning: Mean sign vector of the prompts, shape (o, 128), float32; zeros for owners who do not speak.
+        meaning: Mean sign vector of the prompts, shape (o, 128), float32; both are zeros for owners who do not speak.
         first_us, last_us: First and last time over both halves, shape (o,); 0 = unknown.
     """
 
@@ -70,11 +70,14 @@ def habits_of(traces: Traces) -> Habits:
     """Summarise half 0 of every owner."""
     facts: Facts = traces.facts
     owner, node = np.unique(facts.owner, return_inverse=True)
-    total, high = (_by_owner(values, node, len(owner)) for values in traces.wording())
+    total = np.zeros(len(owner), np.int64)
+    np.add.at(total, node, traces.spoken())
     speaking = np.flatnonzero(total >= FEWEST_REQUESTS)
     row = np.full(len(owner), -1)
     row[speaking] = np.arange(len(speaking))
     # Rows that are never written take no memory: most owners of a large log send next to nothing.
+    wording = np.zeros((len(owner), WORDINGS))
+    wording[speaking] = traces.wording(row[node], len(speaking)) / (total[speaking, None] + 1.0)
     meaning = np.zeros((len(owner), SIGNS), np.float32)
     meaning[speaking] = traces.sign_sums(row[node], len(speaking)) / total[speaking, None]
     first, last = traces.lifetimes()
@@ -87,14 +90,8 @@ def habits_of(traces: Traces) -> Habits:
         node,
         facts.subject,
         total,
-        high / (total[:, None] + 1.0),
+        wording,
         meaning,
         np.where(last_us > 0, first_us, 0),
         last_us,
     )
-
-
-def _by_owner(values: npt.NDArray[np.integer], node: Ints, owners: int) -> Ints:
-    summed = np.zeros((owners, *values.shape[1:]), np.int64)
-    np.add.at(summed, node, values)
-    return summed

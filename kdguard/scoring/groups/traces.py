@@ -27,8 +27,6 @@ Floats = npt.NDArray[np.float64]
 
 CALLER_KINDS = ("network", "user_agent", "tls", "key", "system")
 FRAME_KINDS = ("head", "tail")
-HABIT_KINDS = ("pivot", "options")
-LOG_KINDS = CALLER_KINDS + FRAME_KINDS + HABIT_KINDS
 RECORD_KINDS = ("payment", "email_domain")
 ROWS_PER_ACCOUNT = 64
 """Half-1 requests of one account that a group is tested on: no account may speak for the others by its volume."""
@@ -52,7 +50,7 @@ _PIVOTS = f"""
         WHERE born > (SELECT min(time_us) FROM signals WHERE NOT half AND time_us > 0) + 3 * {_DAY_US}
         ORDER BY born DESC LIMIT 8
     )
-    SELECT 'pivot' AS kind, 1::UBIGINT AS code, subject FROM (
+    SELECT 1::UBIGINT AS code, subject FROM (
         SELECT subject, f.model, count(*) FILTER (time_us < born) AS earlier,
                count(*) FILTER (time_us >= born + {_DAY_US}) AS later,
                count(*) FILTER (time_us >= born + {_DAY_US} AND s.model = f.model) AS moved
@@ -62,13 +60,15 @@ _PIVOTS = f"""
 ASKS_PROBABILITIES, ASKS_CHOICES = 1, 2
 """Codes of rare options: log-probabilities or token biases, else several answers."""
 _OPTIONS = f"""
-    SELECT 'options' AS kind, asked AS code, subject FROM (
+    SELECT asked AS code, subject FROM (
         SELECT subject, count(*) AS n, CASE
             WHEN flags & {FLAGS["logprobs"] | FLAGS["logit_bias"]} > 0 THEN {ASKS_PROBABILITIES}::UBIGINT
             WHEN flags & {FLAGS["many_choices"]} > 0 THEN {ASKS_CHOICES}::UBIGINT END AS asked
         FROM signals WHERE NOT half GROUP BY ALL
     ) QUALIFY asked IS NOT NULL AND n >= 3 AND n >= 0.5 * sum(n) OVER (PARTITION BY subject)
 """
+_HABITS = {"pivot": _PIVOTS, "options": _OPTIONS}
+LOG_KINDS = CALLER_KINDS + FRAME_KINDS + tuple(_HABITS)
 _MEMORY_MB = 768
 _CHUNK_ROWS = 65_536
 
@@ -118,27 +118,35 @@ class Traces:
             self._fill(name, columns)
         return self._connection.sql(query).to_arrow_table()
 
-    def wording(self) -> tuple[Ints, Ints]:
-        """Requests with text of each account on half 0, and those that read like each technique or like random text.
+    def spoken(self) -> Ints:
+        """Half-0 requests with text of each account, aligned with `facts`, shape (m,)."""
+        counted = self.ask(
+            "SELECT subject, count(*)::BIGINT AS n FROM signals WHERE NOT half AND has_text GROUP BY subject"
+        )
+        total = np.zeros(len(self.facts), np.int64)
+        total[self._place(counted)] = counted.column("n").to_numpy()
+        return total
 
-        Returns:
-            Counts of shapes (m,) and (m, 13), aligned with `facts`.
+    def wording(self, row: Ints, rows: int) -> Ints:
+        """Half-0 requests that read like each technique or like random text, shape (rows, 13).
+
+        Args:
+            row: Where each account's requests are added, shape (m,); -1 = nowhere.
+            rows: Rows of the result.
         """
         counted = self.ask(
             f"""
-            SELECT subject, technique::BIGINT AS technique, count(*)::BIGINT AS n,
-                   count(*) FILTER (margin > 0)::BIGINT AS high,
+            SELECT subject, technique::BIGINT AS technique, count(*) FILTER (margin > 0)::BIGINT AS high,
                    count(*) FILTER (familiarity >= 0 AND familiarity < {UNFAMILIAR_BELOW})::BIGINT AS unfamiliar
-            FROM signals WHERE NOT half AND has_text GROUP BY ALL
-            """
+            FROM signals SEMI JOIN wanted USING (subject) WHERE NOT half AND has_text GROUP BY ALL
+            """,
+            wanted={"subject": self.facts.subject[row >= 0]},
         )
-        total = np.zeros(len(self.facts), np.int64)
-        high = np.zeros((len(self.facts), WORDINGS), np.int64)
-        at = np.searchsorted(self.facts.subject, counted.column("subject").to_numpy())
-        np.add.at(total, at, counted.column("n").to_numpy())
+        high = np.zeros((rows, WORDINGS), np.int64)
+        at = row[self._place(counted)]
         np.add.at(high, (at, counted.column("technique").to_numpy()), counted.column("high").to_numpy())
         np.add.at(high[:, UNFAMILIAR], at, counted.column("unfamiliar").to_numpy())
-        return total, high
+        return high
 
     def sign_sums(self, row: Ints, rows: int) -> npt.NDArray[np.int32]:
         """Sums of sign vectors of half-0 prompts, shape (rows, 128).
@@ -148,13 +156,13 @@ class Traces:
             rows: Rows of the result.
         """
         sums = np.zeros((rows, SIGNS), np.int32)
-        relation = self._connection.sql("SELECT subject, signs FROM signals WHERE NOT half AND has_text")
-        reader = relation.to_arrow_reader(_CHUNK_ROWS)
-        for batch in reader:
-            at = row[np.searchsorted(self.facts.subject, batch.column("subject").to_numpy())]
-            order = np.argsort(at, kind="stable")[(at < 0).sum() :]
-            if not len(order):
-                continue
+        self._fill("wanted", {"subject": self.facts.subject[row >= 0]})
+        relation = self._connection.sql(
+            "SELECT subject, signs FROM signals SEMI JOIN wanted USING (subject) WHERE NOT half AND has_text"
+        )
+        for batch in relation.to_arrow_reader(_CHUNK_ROWS):
+            at = row[self._place(batch)]
+            order = np.argsort(at, kind="stable")
             place = at[order]
             packed = np.frombuffer(b"".join(batch.column("signs").to_pylist()), np.uint8).reshape(
                 -1, SIGNS // 8
@@ -172,7 +180,7 @@ class Traces:
             """
         )
         first, last = np.zeros(len(self.facts), np.int64), np.zeros(len(self.facts), np.int64)
-        at = np.searchsorted(self.facts.subject, seen.column("subject").to_numpy())
+        at = self._place(seen)
         first[at], last[at] = seen.column("first_us").to_numpy(), seen.column("last_us").to_numpy()
         return first, last
 
@@ -205,41 +213,43 @@ class Traces:
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM handed_in")
         self._connection.unregister("handed_in")
 
+    def _place(self, found: pa.Table | pa.RecordBatch) -> Ints:
+        """Rows of `facts` of the accounts in a column `subject`."""
+        return np.searchsorted(self.facts.subject, found.column("subject").to_numpy())
+
     def _fill_held(self) -> None:
-        """Values that more than one owner shows on half 0 or in its record; what one owner has ties nobody."""
-        facts = self.facts
-        records = np.concatenate([facts.payment, facts.email_domain])
-        self._fill(
-            "records",
-            {
-                "kind": np.repeat(np.array(RECORD_KINDS, dtype=object), len(facts)),
-                "code": records,
-                "subject": np.tile(facts.subject, 2),
-            },
-        )
-        logged = " UNION ".join(
-            [
-                f"SELECT '{kind}' AS kind, {kind} AS code, subject FROM signals WHERE NOT half AND {kind} <> 0"
-                for kind in CALLER_KINDS
-            ]
-            + [
+        """Values that more than one owner shows on half 0 or in its record; what one owner has ties nobody.
+
+        A kind at a time, since what takes memory are the values that nobody shares.
+        """
+        self._connection.execute("CREATE TEMP TABLE held (kind VARCHAR, code UBIGINT, subject UBIGINT)")
+        for kind in RECORD_KINDS:
+            codes = getattr(self.facts, kind)
+            self._fill(kind, {"code": codes[codes != 0], "subject": self.facts.subject[codes != 0]})
+        for kind in (*LOG_KINDS, *RECORD_KINDS):
+            self._connection.execute(
                 f"""
-                SELECT '{kind}' AS kind, {kind} AS code, subject FROM (
-                    SELECT subject, {kind}, count(DISTINCT text) AS fillings, count(*) AS n FROM signals
-                    WHERE NOT half AND {kind} <> 0 GROUP BY ALL
-                ) QUALIFY fillings >= 2 AND n >= {FRAME_SHARE} * sum(n) OVER (PARTITION BY subject)
+                INSERT INTO held
+                WITH every AS MATERIALIZED (SELECT DISTINCT code, subject FROM ({_values(kind)}))
+                SELECT '{kind}', code, subject FROM every SEMI JOIN (
+                    SELECT code FROM every JOIN every_account USING (subject)
+                    GROUP BY code HAVING min(owner) <> max(owner)
+                ) USING (code)
                 """
-                for kind in FRAME_KINDS
-            ]
-            + [f"SELECT * FROM ({habit})" for habit in (_PIVOTS, _OPTIONS)]
-        )
-        self._connection.execute(
-            f"""
-            CREATE TEMP TABLE held AS
-            WITH every AS ({logged} UNION SELECT * FROM records WHERE code <> 0)
-            SELECT * FROM every SEMI JOIN (
-                SELECT kind, code FROM every JOIN every_account USING (subject)
-                GROUP BY kind, code HAVING min(owner) <> max(owner)
-            ) USING (kind, code)
-            """
-        )
+            )
+
+
+def _values(kind: str) -> str:
+    """SQL for the values of one kind: columns code and subject, rows may repeat."""
+    if kind in _HABITS:
+        return _HABITS[kind]
+    if kind in RECORD_KINDS:
+        return f"SELECT code, subject FROM {kind}"
+    if kind in CALLER_KINDS:
+        return f"SELECT {kind} AS code, subject FROM signals WHERE NOT half AND {kind} <> 0"
+    return f"""
+        SELECT {kind} AS code, subject FROM (
+            SELECT subject, {kind}, count(DISTINCT text) AS fillings, count(*) AS n FROM signals
+            WHERE NOT half AND {kind} <> 0 GROUP BY ALL
+        ) QUALIFY fillings >= 2 AND n >= {FRAME_SHARE} * sum(n) OVER (PARTITION BY subject)
+    """
