@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -199,3 +201,13 @@ def test_ties_survive_a_log_without_coincidences(tie: Tie) -> None:
         pairs = tie.propose(seen)
         assert tie.weigh(seen, pairs).shape == (len(pairs),)
         assert (tie.weigh(seen, Pairs(np.array([0]), np.array([1]))) >= 0).all()
+
+
+def test_a_folder_may_be_called_anything(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / 'Anna\'s "logs"'
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with scene(crowd(rng, 5)) as (_, node):
+        assert len(node) == 5

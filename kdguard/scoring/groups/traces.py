@@ -98,9 +98,9 @@ class Traces:
         if not parts:
             self._fill("signals", pa.Table.from_batches([], SIGNALS))
         else:
+            self._connection.read_parquet(parts).create_view("parts")
             self._connection.execute(
-                "CREATE TEMP VIEW signals AS "
-                f"SELECT s.* FROM read_parquet({parts!r}) s SEMI JOIN every_account USING (subject)"
+                "CREATE TEMP VIEW signals AS SELECT parts.* FROM parts SEMI JOIN every_account USING (subject)"
             )
         self._fill_held()
 
