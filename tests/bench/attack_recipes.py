@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 _RECIPES = ("text", "topk", "rationale", "adversarial", "classifier", "hidden_size")
 _OWNERS = (300, 600, 1_200, 2_400)
@@ -60,7 +61,9 @@ def _found(attack: Path, baseline: Path | None) -> dict[str, Any]:
     told = _kdguard(
         "score", str(attack / "log.jsonl"), "--accounts", str(attack / "accounts.csv"), *own, "--json"
     )
-    accounts = [one for one in _lines(told) if one.get("subject", {}).get("kind") == "account"]
+    labels = pd.read_parquet(attack / "labels_accounts.parquet")
+    thieves = set(labels.loc[labels["is_attack"], "account_id"])
+    accounts = [one for one in _lines(told) if one.get("subject", {}).get("id") in thieves]
     p_values = [one["p_value"] for one in accounts if one["p_value"] is not None]
     return {
         "accounts": len(accounts),
