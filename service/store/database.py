@@ -33,6 +33,8 @@ _BUSY_MS = 5_000
 PATIENCE_S = 20.0
 """For so long a connection to PostgreSQL waits for a word; then the request is told 503, and nothing hangs."""
 _WRITES = {"kdguard_writes": True}
+_TOO_LONG = "57014"
+"""SQLSTATE of a statement that the server ended (PostgreSQL, appendix A)."""
 
 
 class Database:
@@ -154,12 +156,21 @@ def _patient() -> dict[str, Any]:
 
 
 def _give_up(context: ExceptionContext) -> Exception | None:
-    """A connection that broke off in the middle is not used again: what the server still sends would answer another."""
+    """A connection that broke off in the middle is not used again: what the server still sends would answer another.
+
+    pg8000 calls it an error of the program when a server that starts or stops takes no connection, and when one ends
+    a statement that took too long.
+    """
     error = context.original_exception
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) and context.connection is not None and not _took_too_long(error):
         return None
     context.is_disconnect = True
     return OperationalError("", None, error)
+
+
+def _took_too_long(error: BaseException) -> bool:
+    told = error.args[0] if error.args else None
+    return isinstance(told, dict) and told.get("C") == _TOO_LONG
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, insert, select, text
+from sqlalchemy import create_engine, insert, make_url, select, text
+from sqlalchemy.exc import OperationalError
 
 from kdguard.service.store.database import Database
 from kdguard.service.store.listing import SORTS, Filter, list_verdicts
@@ -232,4 +233,31 @@ def test_migrations_make_the_tables_that_the_code_knows(
     assert database.behind() is None
     with database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    database.close()
+
+
+def test_a_server_that_takes_no_connection_is_away_and_no_error_of_ours(cluster: Cluster) -> None:
+    """So it answers while it starts and stops, which pg8000 calls an error of the program."""
+    url = cluster.fresh()
+    name = make_url(url).database
+    server = create_engine(cluster.url, isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+    server.dispose()
+    database = Database(url)
+    with pytest.raises(OperationalError), database.read():
+        pass
+    database.close()
+
+
+def test_a_statement_that_the_server_ends_took_too_long(cluster: Cluster) -> None:
+    database = Database(cluster.fresh())
+
+    def sleep() -> None:
+        with database.read() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 50"))
+            connection.execute(text("SELECT pg_sleep(20)"))
+
+    with pytest.raises(OperationalError):
+        sleep()
     database.close()
