@@ -34,6 +34,11 @@ def batch(log: list[dict[str, Any]], folder: Path) -> Findings:
     )
 
 
+def told_by(findings: Findings) -> dict[str, dict[str, Any]]:
+    """What `running.verdicts` finds once groups were looked for too, which is less often than accounts."""
+    return {f"{v.kind} {v.id}": json.loads(json.dumps(v.to_json())) for v in findings.verdicts}
+
+
 def lines(findings: Findings) -> list[str]:
     told = [json.dumps(verdict.to_json()) for verdict in findings.verdicts]
     return [*told, json.dumps(dict(findings.summary))]
@@ -91,8 +96,8 @@ def test_what_http_tells_is_what_the_batch_says(tmp_path: Path) -> None:
             assert response.json()["accepted"] == len(log[at : at + 50])
         scored(service.client, len(log))
         theirs = batch(log, tmp_path)
-        expected = {f"{v.kind} {v.id}": json.loads(json.dumps(v.to_json())) for v in theirs.verdicts}
-        until(lambda: verdicts(service.client) == expected)  # groups are looked for less often than accounts
+        expected = told_by(theirs)
+        until(lambda: verdicts(service.client) == expected)
         summary = service.client.get("/v1/summary").json()["summary"]
     assert json.loads(json.dumps(dict(theirs.summary))) == summary
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 import time
@@ -13,7 +12,7 @@ import pytest
 
 from tests.scoring_service import logs
 from tests.scoring_service.running import NDJSON, client, forked, started, until, verdicts
-from tests.scoring_service.test_equality import batch
+from tests.scoring_service.test_equality import batch, told_by
 
 _SENT_AT_ONCE = 5
 
@@ -34,7 +33,7 @@ def send_all(folder: Path, rounds: int, seed: int) -> None:
     while at < len(log):
         at = _send(service.url, key, log, at, most=len(log))
     theirs = batch(log, folder)
-    expected = {f"{v.kind} {v.id}": json.loads(json.dumps(v.to_json())) for v in theirs.verdicts}
+    expected = told_by(theirs)
     assert len(expected) > 10
     with client(service.url, key) as asking:
         requests = sum(v.requests for v in theirs.verdicts if v.kind == "account")

@@ -12,10 +12,12 @@ import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations_with_replacement, product
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -26,7 +28,8 @@ from kdguard.service.store.database import Database
 from kdguard.service.store.listing import SORTS, Filter, list_verdicts
 from kdguard.service.store.tables import DISPOSITIONS, METADATA, TENANTS, VERDICTS
 from tests.scoring_service import logs
-from tests.scoring_service.running import NDJSON, running, scored, verdicts
+from tests.scoring_service.running import NDJSON, running, scored, until, verdicts
+from tests.scoring_service.test_equality import batch, told_by
 
 LOG = logs.rows(81)
 
@@ -111,13 +114,17 @@ def postgres(cluster: Cluster) -> str:
     return cluster.url
 
 
+def tells(of: httpx.Client, expected: Mapping[str, Any]) -> bool:
+    return verdicts(of) == expected
+
+
 def test_the_same_verdicts_on_both(postgres: str, tmp_path: Path) -> None:
-    found = []
+    expected = told_by(batch(LOG, tmp_path))
     for name, url in (("lite", None), ("full", postgres)):
         with running(tmp_path / name, **({"database_url": url} if url else {})) as service:
             service.client.post("/v1/exchanges", content=logs.ndjson(LOG), headers=NDJSON)
             scored(service.client, len(LOG))
-            found.append(verdicts(service.client))
+            until(partial(tells, service.client, expected))
             account = service.client.get("/v1/accounts").json()["items"][0]["subject"]
             disposed = service.client.post(
                 f"/v1/accounts/{account}/dispositions", json={"disposition": "watch"}
@@ -126,7 +133,6 @@ def test_the_same_verdicts_on_both(postgres: str, tmp_path: Path) -> None:
             assert service.client.post("/v1/decide", json={"account_id": account}).status_code == 200
             assert service.client.get("/v1/audit/verify").json()["broken_at"] is None
             assert service.client.delete(f"/v1/accounts/{account}").status_code == 202
-    assert found[0] == found[1]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
