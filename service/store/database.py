@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import (
+    URL,
     Connection,
     Dialect,
     Engine,
@@ -61,13 +62,12 @@ class Database:
             )
         if self.url.drivername == "postgresql":
             self.url = self.url.set(drivername="postgresql+pg8000")
-        options: dict[str, Any] = {} if self.is_sqlite else _patient()
-        self.engine: Engine = create_engine(self.url, pool_size=16, **options)
         if self.is_sqlite:
+            self.engine: Engine = create_engine(self.url, pool_size=16)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
         else:
-            event.listen(self.engine, "handle_error", _give_up)
+            self.engine = _postgres(self.url, pool_size=16, **_patient())
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -92,7 +92,7 @@ class Database:
             ServiceError: The database cannot be reached, or is of a later version.
         """
         # without the limits on time: to build an index may take long
-        engine = self.engine if self.is_sqlite else create_engine(self.url, poolclass=NullPool)
+        engine = self.engine if self.is_sqlite else _postgres(self.url, poolclass=NullPool)
         try:
             with engine.connect().execution_options(**_WRITES) as connection, connection.begin():
                 if not self.is_sqlite:
@@ -144,6 +144,12 @@ def _config() -> Config:
     folder = resources.files("kdguard.service.migrations")
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
+
+
+def _postgres(url: URL, **options: Any) -> Engine:
+    engine = create_engine(url, **options)
+    event.listen(engine, "handle_error", _give_up)
+    return engine
 
 
 def _patient() -> dict[str, Any]:

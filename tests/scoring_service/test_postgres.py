@@ -24,6 +24,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, insert, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
+from kdguard.errors import ServiceError
 from kdguard.service.store.database import Database
 from kdguard.service.store.listing import SORTS, Filter, list_verdicts
 from kdguard.service.store.tables import DISPOSITIONS, METADATA, TENANTS, VERDICTS
@@ -253,6 +254,8 @@ def test_a_server_that_takes_no_connection_is_away_and_no_error_of_ours(cluster:
     database = Database(url)
     with pytest.raises(OperationalError), database.read():
         pass
+    with pytest.raises(ServiceError, match="cannot be reached"):
+        database.migrate()
     database.close()
 
 
