@@ -121,14 +121,9 @@ def hash_identities(values: pa.Array[Any]) -> Codes:
         Codes of shape (n,), uint64, 0 only where null.
     """
     encoded = values.dictionary_encode()
-    table = np.array(
-        [
-            int.from_bytes(blake2b(str(value).encode(), digest_size=8).digest(), "little") or 1
-            for value in encoded.dictionary.to_pylist()
-        ]
-        + [0],
-        dtype=np.uint64,
-    )
+    distinct: Any = encoded.dictionary.cast(pa.binary()).to_pylist()
+    digests = [blake2b(value, digest_size=8).digest() for value in distinct]
+    table = np.append(np.maximum(np.frombuffer(b"".join(digests), "<u8"), 1), np.uint64(0)).astype(np.uint64)
     codes = encoded.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)
     return table[codes]
 

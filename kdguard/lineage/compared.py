@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -165,7 +166,7 @@ class Against:
             "kinds of controls": ", ".join(self.kinds) if self.controls is not None else "not told",
         }
 
-    @property
+    @cached_property
     def prompts(self) -> dict[str, str]:
         """Texts of prompts by id, where the tables tell them."""
         if "prompt" not in self.frame:

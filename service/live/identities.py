@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from kdguard.features.text import mix
+from kdguard.features.text import hash_identities, mix
 
 Codes = npt.NDArray[np.uint64]
 _KEY = np.uint64(0x6B64_6775_6172_6432)
-_NONE = b"\xff"  # in no string of UTF-8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +48,6 @@ class Identities:
 
 def ids_of(signals: pa.Table) -> Codes:
     """Hash of (account, request, choice) of each row; two of n requests of an account agree with chance n^2 / 2^65."""
-    names = signals["request_id"].cast(pa.binary()).to_pylist()
-    digests = [blake2b(_NONE if name is None else name, digest_size=8).digest() for name in names]
-    request = np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+    request = hash_identities(signals["request_id"].combine_chunks())
     choice = signals["choice"].to_numpy().astype(np.uint64)
     return mix(signals["subject"].to_numpy() ^ mix(request ^ mix(choice ^ _KEY)))

@@ -110,9 +110,9 @@ def write_part(folder: Path, part: Part, batches: Sequence[pa.RecordBatch], coun
     sync_folder(folder)
 
 
-def read_part(folder: Path, part: Part) -> pa.Table:
+def read_part(folder: Path, part: Part, columns: list[str] | None = None) -> pa.Table:
     """The signals of a part, in the order of arrival."""
-    return pq.read_table(folder / part.name, use_threads=False).replace_schema_metadata(None)
+    return pq.read_table(folder / part.name, columns=columns, use_threads=False).replace_schema_metadata(None)
 
 
 def in_turns(folder: Path, some: Sequence[Part]) -> Iterator[tuple[int, pa.Table]]:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kdguard.scan import Detector
-from kdguard.service.live.standing import Standing, folded, nobody, place
+from kdguard.service.live.standing import Standing, folded, nobody, place, values_at
 
 Codes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -70,7 +70,7 @@ def extended(
     rows = in_order(new)
     subject, first_us = _firsts(new, gone)
     at, known = place(running.now.subject, subject)
-    overtaken = known & (first_us <= _at(running.now.last_us, at))
+    overtaken = known & (first_us <= values_at(running.now.last_us, at, known, 0))
     if overtaken.any():
         back, others = subject[overtaken], new.filter(pa.array(~np.isin(new["subject"], subject[overtaken])))
         running, again = _rewound(running, back, first_us[overtaken], in_order(held_of(back)), detectors)
@@ -159,7 +159,7 @@ def _resumed(
 def _up_to(fold: Standing, subject: Codes, reach: Ints) -> Standing:
     """A fold without those of some accounts that go further than so many rows."""
     at, known = place(subject, fold.subject)
-    further = known & (fold.requests > _at(reach, at))
+    further = known & (fold.requests > values_at(reach, at, known, 0))
     return fold.take(~further) if further.any() else fold
 
 
@@ -185,7 +185,3 @@ def _marked(
         earlier[level : level + 1] = [moving.over(here)]
         moving = displaced.over(moving)
     return tuple(earlier)
-
-
-def _at(values: Ints, at: Ints) -> Ints:
-    return values[at] if len(values) else np.zeros(len(at), np.int64)

@@ -76,7 +76,7 @@ class Standing:
 
     def requests_of(self, subjects: Codes) -> Ints:
         """Rows folded of each account, shape (n,); 0 of those that are not here."""
-        return _taken(self.requests, *place(self.subject, subjects), 0)
+        return values_at(self.requests, *place(self.subject, subjects), 0)
 
     def over(self, other: Standing) -> Standing:
         """These accounts on top of those of another fold: where both have one, it is taken from here."""
@@ -139,13 +139,13 @@ def _continued(rows: Rows, standing: Standing) -> Rows:
     starts = np.flatnonzero(np.concatenate(([True], rows.subject[1:] != rows.subject[:-1])))
     lengths = np.diff(np.append(starts, len(rows)))
     at, known = place(standing.subject, rows.subject[starts])
-    requests = _taken(standing.requests, at, known, 0)
+    requests = values_at(standing.requests, at, known, 0)
     gap_us, flags = rows.gap_us.copy(), rows.previous_flags.copy()
-    before_us = _taken(standing.last_us, at, known, NO_TIME)
+    before_us = values_at(standing.last_us, at, known, NO_TIME)
     here_us = rows.time_us[starts]
     timed = known & (before_us != NO_TIME) & (here_us != NO_TIME)
     gap_us[starts[timed]] = here_us[timed] - before_us[timed]
-    flags[starts] = _taken(standing.flags, at, known, 0)
+    flags[starts] = values_at(standing.flags, at, known, 0)
     return replace(
         rows, ordinal=rows.ordinal + np.repeat(requests, lengths), gap_us=gap_us, previous_flags=flags
     )
@@ -163,9 +163,9 @@ def _summarised(rows: Rows, signals: pa.RecordBatch, standing: Standing) -> dict
     return {
         "subject": subject,
         "account_id": np.array(names, dtype=np.object_),
-        "org": np.maximum(org, _taken(standing.org, at, known, 0)),
+        "org": np.maximum(org, values_at(standing.org, at, known, 0)),
         "requests": rows.ordinal[ends] + 1,
-        "first_us": np.where(known, _taken(standing.first_us, at, known, 0), first_us),
+        "first_us": np.where(known, values_at(standing.first_us, at, known, 0), first_us),
         "last_us": rows.time_us[ends],
         "flags": rows.flags[ends].astype(np.int32),
     }
@@ -190,9 +190,10 @@ def place(known: Codes, wanted: Codes) -> tuple[Ints, npt.NDArray[np.bool_]]:
     return at, inside & (known[at] == wanted if len(known) else np.zeros(len(wanted), np.bool_))
 
 
-def _taken(
+def values_at(
     values: npt.NDArray[Any], at: Ints, known: npt.NDArray[np.bool_], otherwise: int
 ) -> npt.NDArray[Any]:
+    """Values at the places that `place` found, and another where it found none."""
     if not len(values):
         return np.full(len(at), otherwise, values.dtype)
     return np.where(known, values[at], np.array(otherwise, values.dtype))

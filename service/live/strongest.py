@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from kdguard.features.signals import SIGNALS
 from kdguard.scoring.spill import Signals
@@ -47,10 +46,10 @@ class Strongest(Signals):
         return self._found.filter(pa.array(wanted))
 
     def _of_known(self, part: parts.Part) -> pa.Table:
-        rows = pq.read_table(self.folder / part.name, columns=_TOLD.names, use_threads=False)
+        rows = parts.read_part(self.folder, part, _TOLD.names)
         known = np.array(sorted(self._known), np.uint64)
         wanted = np.isin(rows["subject"].to_numpy(), known)
-        return rows.filter(pa.array(wanted)).replace_schema_metadata(None).cast(_TOLD)
+        return rows.filter(pa.array(wanted)).cast(_TOLD)
 
 
 def _best(rows: pa.Table, per_subject: int) -> pa.Table:

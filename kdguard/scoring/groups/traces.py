@@ -11,7 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,6 +19,7 @@ from kdguard.features.embedding import SIGNS, unpack
 from kdguard.features.session import Cursor, Rows, rows_from
 from kdguard.features.signals import FLAGS, SIGNALS
 from kdguard.scoring.facts import Facts
+from kdguard.scoring.spill import connect
 
 Codes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -84,15 +84,7 @@ class Traces:
 
     def __init__(self, folders: Sequence[Path], facts: Facts, *, memory_mb: int = _MEMORY_MB) -> None:
         self.facts = facts
-        self._connection = duckdb.connect(
-            config={
-                "memory_limit": f"{max(memory_mb, 128)}MB",
-                "temp_directory": str(folders[0] / "groups"),
-                "threads": 1,
-                "preserve_insertion_order": "false",
-            }
-        )
-        self._connection.execute("SET enable_progress_bar = false")
+        self._connection = connect(folders[0], "groups", memory_mb)
         self._fill("every_account", {"subject": facts.subject, "owner": facts.owner})
         parts = [str(part) for folder in folders for part in sorted(folder.glob("part-*.parquet"))]
         if not parts:
