@@ -115,12 +115,11 @@ class Against:
         """
         if not suspects:
             raise LineageError("no suspect: give --suspect NAME, a model of the table, or --suspect-url URL")
-        return self.examined(self.table(), suspects, asked)
+        return self.doubted(self.judged(self.table(), suspects, asked), suspects)
 
-    def examined(self, table: Responses, suspects: Sequence[str], asked: int | None = None) -> Found:
-        """Verdicts on suspects of a table, by all tests; nothing is claimed where a suspect's answers are doubtful."""
-        found = self.judged(table, suspects, asked)
-        told = doubts(table, self.frame, suspects)
+    def doubted(self, found: Found, suspects: Sequence[str]) -> Found:
+        """The same, but nothing is claimed of suspects whose answers are doubtful; it looks at everybody's answers."""
+        told = doubts(found.responses, self.frame, suspects)
         verdicts = tuple(
             withheld(one, told[one.suspect]) if one.suspect in told else one for one in found.verdicts
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -50,18 +50,22 @@ class LineageAudits:
         """
         compared, suspects = _compared(job.given, folder), job.given["suspects"]
         table = compared.table()
-        told = []
+        judged = []
         for at, suspect in enumerate(suspects):
-            told.append(compared.examined(table, [suspect]))
+            judged.append(compared.judged(table, [suspect]))
             jobs.advance(self.database, job, (at + 1) / len(suspects))
+        verdicts = tuple(verdict for one in judged for verdict in one.verdicts)
+        found = compared.doubted(replace(judged[0], verdicts=verdicts), suspects)
         inputs = tuple(job.given["inputs"])
-        kept = {
-            one.verdicts[0].suspect: _case(one, compared, inputs)
-            for one in told
-            if any(verdict.ranked is not None for verdict in one.verdicts)
-        }
-        result = _record(told, compared, inputs) | {"bundles": sorted(kept)}
+        ranked = {verdict.suspect for verdict in found.verdicts if verdict.ranked is not None}
+        kept = {suspect: _case(_of(found, suspect), compared, inputs) for suspect in ranked}
+        result = _record(found, compared, inputs) | {"bundles": sorted(kept)}
         return Done(result, dict(job.given) | (cases.sealed(self.secrets, job.id, kept) if kept else {}))
+
+
+def _of(found: Found, suspect: str) -> Found:
+    """What was found of one suspect."""
+    return replace(found, verdicts=tuple(one for one in found.verdicts if one.suspect == suspect))
 
 
 def _case(found: Found, compared: Against, inputs: tuple[Mapping[str, Any], ...]) -> Case:
@@ -76,15 +80,9 @@ def _case(found: Found, compared: Against, inputs: tuple[Mapping[str, Any], ...]
     )
 
 
-def _record(
-    told: Sequence[Found], compared: Against, inputs: tuple[Mapping[str, Any], ...]
-) -> dict[str, Any]:
+def _record(found: Found, compared: Against, inputs: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
     """What a report draws: no answer stands in it, for they are erased when the audit ends."""
-    whole = replace(
-        told[0],
-        verdicts=tuple(verdict for one in told for verdict in one.verdicts),
-        doubts={suspect: doubt for one in told for suspect, doubt in one.doubts.items()},
-    ).with_overlap()
+    whole = found.with_overlap()
     alpha = compared.claim.alpha
     about = {"inputs": list(inputs), "facts": compared.facts(), "command": "POST /v1/lineage"}
     return record(whole.verdicts, alpha, whole.overlaps, whole.confounds(alpha), {}, about)
