@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.scoring_service.issuer import AUDIENCE, Issuer, issuing
 from tests.scoring_service.pages.conftest import CLUSTER
-from tests.scoring_service.running import Running
+from tests.scoring_service.running import Running, running
 
 CHROMIUM = shutil.which("chromium")
 PATHS = (
@@ -90,4 +91,43 @@ def test_at_phone_width_in_either_colour(chromium: Any, visited: Running, scheme
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
         red = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0]")
         assert (int(red) < 60) == (scheme == "dark")
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[Issuer]:
+    with issuing() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def federated(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Running]:
+    oidc = {"issuer": issuer.url, "audience": AUDIENCE}
+    with running(tmp_path_factory.mktemp("federated") / "data", oidc=oidc) as made:
+        yield made
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_token_signs_in_and_out_by_keyboard_at_phone_width(
+    chromium: Any, federated: Running, issuer: Issuer, scheme: str
+) -> None:
+    page, wrong = opened(chromium, federated, viewport={"width": 360, "height": 740}, color_scheme=scheme)
+    page.wait_for_function("document.activeElement.id === 'key'")
+    assert page.inner_text("label[for=key]") == "API key or token"
+    page.keyboard.insert_text(issuer.token(aud="another service"))  # as pasted
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[role=alert]")
+    assert page.input_value("#key") == ""
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    wrong.clear()  # Chromium itself tells of the 401
+    page.locator("#key").focus()
+    page.keyboard.insert_text(issuer.token(sub="ann@example.com"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/pages/accounts")
+    assert "ann@example.com" in page.inner_text("header")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert [cookie["httpOnly"] for cookie in page.context.cookies()] == [True]
+    page.locator("header button").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/pages/sign-in")
     assert wrong == []
