@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kdguard.detectors.watermark.detect import judge
-from kdguard.detectors.watermark.keys import MarkKey, derived_key
+from kdguard.detectors.watermark.keys import MarkKey
 from kdguard.detectors.watermark.mark import Mark
 from kdguard.detectors.watermark.radioactivity.contrast import radioactivity
 from kdguard.detectors.watermark.radioactivity.sequential import Wealth, wealth_evidence
@@ -32,11 +32,13 @@ Outcome = tuple[Evidence | Abstention, ...]
 def marked_text(statistics: Told, parameters: Told, keys: Mapping[KeyName, bytes]) -> Outcome:
     """Test whether texts bear the committed mark, Holm-adjusted over all subjects that were searched.
 
+    With a key for each account, over all accounts that have one, as committed, whichever keys are revealed.
+
     Args:
         statistics: `subjects` (name -> `tokens`, and `windows`: rows of the window's ids, oldest first, and the
             token's), `searched` (how many subjects were looked at), `decoys`.
         parameters: The mark, as committed.
-        keys: The mark's key.
+        keys: The mark's key, or those of accounts that are named.
     """
 
     def ask(mark: Mark, key: MarkKey, name: str, told: Told) -> Verdict | Abstention:
@@ -49,7 +51,7 @@ def marked_text(statistics: Told, parameters: Told, keys: Mapping[KeyName, bytes
 
 
 def learnt_from_marked(statistics: Told, parameters: Told, keys: Mapping[KeyName, bytes]) -> Outcome:
-    """Test whether suspects lean to the committed key's tokens, Holm-adjusted over all that were searched.
+    """Test whether suspects lean to the committed key's tokens, Holm-adjusted as in `marked_text`.
 
     Arguments as for `marked_text`; `subjects` hold `mode`, `tokens`, `used`, `pairs` (rows like windows), `weights`.
     """
@@ -83,7 +85,9 @@ def wealth(statistics: Told, parameters: Told, keys: Mapping[KeyName, bytes]) ->
         parameters: The mark, as committed.
         keys: The mark's key.
     """
-    mark, key = _opened(parameters, keys)
+    mark, (key, *others) = _opened(parameters, keys)
+    if others:
+        raise WatermarkError(f"bets are on one key, the case has {len(keys)}")
     state = Wealth(mark.scheme, key)
     for rows in statistics["batches"]:
         state = state.bet(_windows(rows, mark.scheme, mark.scheme.repeats))
@@ -121,23 +125,25 @@ def _adjusted(
     keys: Mapping[KeyName, bytes],
     ask: Callable[[Mark, MarkKey, str, Told], Verdict | Abstention],
 ) -> Outcome:
-    mark, key = _opened(parameters, keys)
-    found = [ask(mark, key, name, told) for name, told in statistics["subjects"].items()]
-    return adjusted(found, int(statistics["searched"]))
+    mark, opened = _opened(parameters, keys)
+    found = [ask(mark, key, name, told) for key in opened for name, told in statistics["subjects"].items()]
+    return adjusted(found, int(statistics["searched"]) * mark.accounts)
 
 
 def adjusted(found: Sequence[Verdict | Abstention], searched: int) -> Outcome:
-    """Verdicts as evidence, Holm-adjusted over how many subjects were searched, these included."""
+    """Verdicts as evidence, Holm-adjusted over how many pairs of subject and key were searched, these included."""
     verdicts = [one for one in found if isinstance(one, Verdict)]
     p_values = iter(holm([one.p_value for one in verdicts], searched).tolist())
     return tuple(one.evidence(next(p_values)) if isinstance(one, Verdict) else one for one in found)
 
 
-def _opened(parameters: Told, keys: Mapping[KeyName, bytes]) -> tuple[Mark, MarkKey]:
-    if len(keys) != 1:
-        raise WatermarkError(f"a mark has one key, the case has {len(keys)}")
+def _opened(parameters: Told, keys: Mapping[KeyName, bytes]) -> tuple[Mark, list[MarkKey]]:
     mark = Mark.of(parameters)
-    return mark, derived_key(next(iter(keys.values())), mark.scheme.key_words, mark.scheme.key_bits)
+    if not 1 <= len(keys) <= mark.accounts or len({name.epoch for name in keys}) > 1:
+        raise WatermarkError(
+            f"a mark with {mark.accounts} accounts has as many keys, of one epoch; the case has {len(keys)} keys"
+        )
+    return mark, [mark.key_of(secret, name.account) for name, secret in keys.items()]
 
 
 def _windows(rows: Sequence[Sequence[int]], scheme: Scheme, repeats: Repeats) -> Windows:

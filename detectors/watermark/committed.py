@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kdguard.detectors.watermark.keys import MarkKey, derived_key
+from kdguard.detectors.watermark.keys import MarkKey
 from kdguard.detectors.watermark.mark import LEDGER_SCHEME, Mark
 from kdguard.errors import LedgerError, WatermarkError
 from kdguard.ledger.derivation import DerivedKey, KeyName
@@ -46,8 +46,7 @@ def stored_key(mark: Mark, store: KeyStore, ledger: Ledger | None, *, epoch: str
     derived = store.current.derive(name)
     if ledger is not None:
         derived = _committed(mark, ledger, [old.derive(name) for old in store.generations[::-1]])
-    key = derived_key(derived.key.reveal(), mark.scheme.key_words, mark.scheme.key_bits)
-    return StoredKey(key, name, derived.generation)
+    return StoredKey(mark.key_of(derived.key.reveal(), account), name, derived.generation)
 
 
 def _committed(mark: Mark, ledger: Ledger, derived: Sequence[DerivedKey]) -> DerivedKey:

@@ -143,9 +143,11 @@ def judge(
             log10_tail=float(log10_tail[at]),
             decoys=told,
             committed=committed,
+            account=key.account,
+            among=key.among,
         )
         if scored[at]
-        else _nothing_to_score(scheme, name, int(kept.tokens[at]))
+        else _nothing_to_score(scheme, key, name, int(kept.tokens[at]))
         for at, (name, told) in enumerate(zip(names, asked, strict=True))
     )
 
@@ -156,12 +158,12 @@ def prompt_identities(scheme: Scheme, prompts: Texts) -> Codes:
     return np.unique(identities(windows, scheme.sources(windows), scheme.repeats))
 
 
-def _nothing_to_score(scheme: Scheme, name: str, tokens: int) -> Abstention:
+def _nothing_to_score(scheme: Scheme, key: MarkKey, name: str, tokens: int) -> Abstention:
     reason = (
         f"none of {tokens} tokens can be scored: give text of more than {scheme.width} tokens that does not come from "
         "the prompts"
     )
-    return abstention(Detection.kind, scheme, name, reason)
+    return abstention(Detection.kind, scheme, key, name, reason)
 
 
 def _ask_decoys(null: Null, keys: npt.NDArray[np.uint64], z: Floats) -> list[Decoys]:

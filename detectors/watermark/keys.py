@@ -29,10 +29,14 @@ class MarkKey:
     Attributes:
         words: What the scheme's function takes, 64 bits each, shape (k,).
         secret: Bytes that decoys are derived from.
+        account: Whose; empty for one key for all.
+        among: Accounts that have such a key of their own, this one among them.
     """
 
     words: Words = field(repr=False)
     secret: bytes = field(repr=False)
+    account: str = field(default="", repr=False)
+    among: int = field(default=1, repr=False)
 
     def decoys(self, count: int, bits: int = 64) -> Words:
         """Keys that marked nothing.

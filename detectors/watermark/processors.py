@@ -26,7 +26,7 @@ from kdguard.detectors.watermark.schemes.synthid import SynthIdPhilox, SynthIdTa
 from kdguard.detectors.watermark.windows import PAD, Windows
 from kdguard.errors import WatermarkError
 
-_KEPT_BYTES = 256 << 20
+KEPT_BYTES = 256 << 20
 
 Decided = Callable[[tuple[int, ...]], Tensor]
 Changed = Callable[[Tensor, Tensor], Tensor]
@@ -44,6 +44,7 @@ class MarkProcessor:
             length; 0 for the teacher, which tells what it produced alone.
         skip_repeated: Do not mark after a window that the same text had before. None = as the software does whose mark
             it is: Gumbel and SynthID skip, since the same window gives the same noise and texts would run in circles.
+        kept_bytes: Room for what windows decide.
 
     Raises:
         WatermarkError: A mark that cannot be written, or a key of the wrong length.
@@ -58,6 +59,7 @@ class MarkProcessor:
         delta: float = 2.0,
         prompt: int = 0,
         skip_repeated: bool | None = None,
+        kept_bytes: int = KEPT_BYTES,
     ) -> None:
         if len(key.words) != scheme.key_words:
             raise WatermarkError(
@@ -67,7 +69,7 @@ class MarkProcessor:
         self.skip_repeated = scheme.repeats == "window" if skip_repeated is None else skip_repeated
         decided, self._changed = _writer(scheme, key, vocab, delta)
         width = decided((1,) * scheme.width)
-        self._decided = lru_cache(max(1, _KEPT_BYTES // (width.element_size() * width.numel())))(decided)
+        self._decided = lru_cache(max(1, kept_bytes // (width.element_size() * width.numel())))(decided)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Change scores so that what is drawn from their softmax bears the mark.

@@ -35,6 +35,8 @@ class Verdict(ABC):
         tokens: Tokens of the text, or places where a suspect was read.
         decoys: The decoys' own account, or None if none were asked for.
         committed: The key was committed to before its first use.
+        account: Whose key it is; empty for one key for all.
+        among: Accounts that have such a key.
     """
 
     kind: ClassVar[str]
@@ -43,6 +45,13 @@ class Verdict(ABC):
     tokens: int
     decoys: Decoys | None
     committed: bool
+    account: str = ""
+    among: int = 1
+
+    @property
+    def title(self) -> str:
+        """The subject, and the account where its key is one of several."""
+        return titled(self.subject, self.account, self.among)
 
     @property
     @abstractmethod
@@ -122,7 +131,7 @@ class Verdict(ABC):
         return Evidence(
             detector=f"{self.kind}.{self.scheme.name}",
             version=VERSION,
-            subject=self.subject,
+            subject=self.title,
             guarantee=self.guarantee,
             score=round(self.z, _DIGITS),
             p_value=self.p_value if p_adjusted is None else p_adjusted,
@@ -137,6 +146,7 @@ class Verdict(ABC):
         decoys = self.decoys
         return {
             "subject": self.subject,
+            **({} if self.among == 1 else {"account": self.account, "among_accounts": self.among}),
             "scheme": self.scheme.record(),
             "tokens": self.tokens,
             **self.details(),
@@ -169,6 +179,12 @@ def check_key(scheme: Scheme, key: MarkKey) -> None:
         )
 
 
-def abstention(kind: str, scheme: Scheme, subject: str, reason: str) -> Abstention:
+def titled(subject: str, account: str, among: int) -> str:
+    """A subject, and the account where its key is one of several."""
+    return subject if among == 1 else f"{subject}, account {account}"
+
+
+def abstention(kind: str, scheme: Scheme, key: MarkKey, subject: str, reason: str) -> Abstention:
     """Why a test says nothing of a subject."""
-    return Abstention(detector=f"{kind}.{scheme.name}", subject=subject, reason=reason)
+    title = titled(subject, key.account, key.among)
+    return Abstention(detector=f"{kind}.{scheme.name}", subject=title, reason=reason)

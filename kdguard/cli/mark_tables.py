@@ -37,6 +37,18 @@ def column_names(path: Path) -> list[str]:
     return _read(path).column_names
 
 
+def account_names(named: Sequence[str] | None, table: Path | None) -> list[str]:
+    """Accounts that options name one by one, and those of a table's `account_id`, each once.
+
+    Raises:
+        InputError: The table cannot be read, or has a row without an account.
+    """
+    told = [] if table is None else [account for (account,) in read_rows(table, ["account_id"])]
+    if not all(told):
+        raise InputError(f"{table}: every row must have an account_id")
+    return list(dict.fromkeys([*(named or ()), *map(str, told)]))
+
+
 def input_digest(path: Path) -> dict[str, Any]:
     """Name, SHA-256 and size of a file, as cases cite it."""
     with path.open("rb") as opened:

@@ -68,7 +68,7 @@ def serve(
     )
     with listen(host, port) as listening:
         told = "biased" if biased_logprobs else "model"
-        marks = MarkOptions(mark, delta, epoch, canaries, twins, mark_keys, ledger)
+        marks = MarkOptions(mark, delta, epoch, canaries, twins, mark_keys, ledger, keys)
         teacher = marked_teacher(model, marks, name=name, rows=rows, device=device, logprobs_of=told)
         served = create_teacher_app(teacher, settings)
         place = f"[{host}]" if ":" in host else host

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from kdguard.detectors.watermark.processors import MarkProcessor
+    from kdguard.distill.teachers.generation.sampling import MarkOf
     from kdguard.distill.teachers.protocol import Teacher
 
 
@@ -22,6 +22,7 @@ class MarkOptions(NamedTuple):
     twins: Path | None
     keys: Path | None
     ledger: Path | None
+    accounts: Path | None = None
 
 
 def marked_teacher(folder: Path, options: MarkOptions, **settings: Any) -> Teacher:
@@ -39,22 +40,47 @@ def marked_teacher(folder: Path, options: MarkOptions, **settings: Any) -> Teach
 
     store = open_keys(place_of_keys(options.keys))
     marks = read_marks(store, canaries=options.canaries, twins=options.twins)
-    mark = None if options.mark is None else _processor(folder, options)
-    teacher = LocalTeacher.load(folder, mark=mark, **settings)
+    mark_of = None if options.mark is None else _mark_of(folder, options.mark, options)
+    teacher = LocalTeacher.load(folder, mark_of=mark_of, **settings)
     return MarkedTeacher(teacher, marks) if marks.filters or marks.released else teacher
 
 
-def _processor(folder: Path, options: MarkOptions) -> MarkProcessor:
+def _mark_of(folder: Path, description: Path, options: MarkOptions) -> MarkOf:
+    """The watermark of each account: one for all, or, where the mark is for several, one with each one's own key."""
     from transformers import AutoConfig
 
-    from kdguard.cli.watermark.keys import key_of, mark_of
+    from kdguard.cli.watermark.keys import keys_of
     from kdguard.cli.watermark.options import Named
-    from kdguard.detectors.watermark.processors import MarkProcessor
+    from kdguard.detectors.watermark.mark import read_mark
+    from kdguard.detectors.watermark.processors import KEPT_BYTES, MarkProcessor
 
-    named = Named(options.mark, None, None, None, options.keys, options.epoch, "", options.ledger)
-    mark = mark_of(named)
-    asked = key_of(mark, named)
-    if not asked.committed:
+    mark = read_mark(description)
+    accounts = _accounts(options.accounts) if mark.accounts > 1 else None
+    named = Named(description, None, None, None, options.keys, options.epoch, accounts, options.ledger)
+    asked = keys_of(mark, named)
+    if options.ledger is None:
         typer.echo("without --ledger nobody checks that the watermark's key was committed to", err=True)
     vocab = int(AutoConfig.from_pretrained(folder).vocab_size)
-    return MarkProcessor(mark.scheme, asked.key, vocab=vocab, delta=options.delta)
+    room = KEPT_BYTES // len(asked)
+    processors = {
+        one.key.account: MarkProcessor(
+            mark.scheme, one.key, vocab=vocab, delta=options.delta, kept_bytes=room
+        )
+        for one in asked
+    }
+    return (lambda account: processors.get(account or "")) if accounts else lambda _: processors[""]
+
+
+def _accounts(path: Path | None) -> list[str]:
+    """Accounts that may call, of which each has a mark of its own.
+
+    Raises:
+        TeacherError: Everybody may call, or nobody.
+    """
+    from kdguard.errors import TeacherError
+    from kdguard.service.accounts import read_accounts
+
+    accounts = [] if path is None else [one.account_id for one in read_accounts(path)]
+    if not accounts:
+        raise TeacherError("a mark with a key for each account needs --keys, with the accounts that may call")
+    return list(dict.fromkeys(accounts))

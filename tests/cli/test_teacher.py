@@ -18,8 +18,12 @@ import pytest
 from typer.testing import CliRunner
 
 from kdguard.cli import app
+from kdguard.cli.teacher_marks import MarkOptions, marked_teacher
 from kdguard.distill.models import save_model
-from kdguard.service.accounts import read_accounts
+from kdguard.distill.teachers.protocol import Ask
+from kdguard.errors import InputError
+from kdguard.service.accounts import add_account, read_accounts
+from tests.audit.made_case import fixed_keys
 from tests.distill.teachers.tiny import llama, tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,3 +107,30 @@ def test_an_address_that_is_taken_is_refused_before_the_model_is_loaded(tmp_path
         done = CliRunner().invoke(app, ["teacher", "serve", str(tmp_path), "--port", port])
     assert done.exit_code != 0
     assert f"port {port}: cannot be listened on" in str(done.exception)
+
+
+def test_a_mark_for_several_accounts_is_written_with_the_key_of_each(model: Path, tmp_path: Path) -> None:
+    customers, others = tmp_path / "customers.json", tmp_path / "others.json"
+    mark, keys = tmp_path / "mark.json", tmp_path / "keys"
+    fixed_keys(keys)
+    mark.write_text(json.dumps({"scheme": "green-siphash", "width": 1, "gamma": 0.25, "accounts": 2}))
+    ledger = tmp_path / "ledger"
+    for who in ("acme", "bolt"):
+        add_account(customers, who)
+    add_account(others, "corp")
+
+    def told(account: str | None, known: Path | None = customers) -> str:
+        options = MarkOptions(mark, 4.0, "2026-12", None, None, keys, ledger, known)
+        asked = Ask(request_id="r-1", prompt="The price", max_tokens=60, account_id=account)
+        (answer,) = marked_teacher(model, options, rows=1).answer([asked])
+        return str(answer.response)
+
+    commit = ["--scheme", "watermark", "--epoch", "2026-12", "--parameters", str(mark), "--keys", str(keys)]
+    named = ["--account", "acme", "--account", "bolt", "--ledger", str(ledger)]
+    assert CliRunner().invoke(app, ["audit", "commit", *commit, *named]).exit_code == 0
+    with pytest.raises(InputError, match="must be committed before it is used"):
+        told("corp", others)
+    with pytest.raises(InputError, match="needs --keys"):
+        told("acme", None)
+    assert len({told("acme"), told("bolt"), told("nobody")}) == 3
+    assert told(None) == told("nobody")

@@ -102,7 +102,7 @@ def radioactivity(
             f"none of {weighted.tokens} tokens stands after a window that the reference shows often enough: give more "
             "text of the suspect or of clean models, or lower the gate"
         )
-        return abstention(Radioactivity.kind, scheme, subject, reason)
+        return abstention(Radioactivity.kind, scheme, key, subject, reason)
     own = tail_of(law, weighted.weights, float(sums(scheme, key.words[None], weighted)[0]))
     asked = None
     if decoys:
@@ -120,6 +120,8 @@ def radioactivity(
         tail=own,
         decoys=asked,
         committed=committed,
+        account=key.account,
+        among=key.among,
     )
 
 

@@ -20,7 +20,14 @@ from scipy.special import logsumexp
 from kdguard.detectors.watermark.keys import MarkKey
 from kdguard.detectors.watermark.radioactivity.laws import law_of
 from kdguard.detectors.watermark.schemes.scheme import Scheme
-from kdguard.detectors.watermark.verdict import MEANING, VERSION, abstention, check_key, parameters_digest
+from kdguard.detectors.watermark.verdict import (
+    MEANING,
+    VERSION,
+    abstention,
+    check_key,
+    parameters_digest,
+    titled,
+)
 from kdguard.detectors.watermark.windows import (
     Codes,
     Texts,
@@ -69,8 +76,8 @@ class Wealth:
         return _log10_mean(self.log_wealth)
 
     def proven(self, alpha: float) -> bool:
-        """Whether H0 may be rejected at a level, now or at an earlier look."""
-        return self.most_log10_e >= -np.log10(alpha) if alpha > 0 else False
+        """Whether H0 may be rejected at a level, over all accounts together, now or at an earlier look."""
+        return self.most_log10_e >= np.log10(self.key.among / alpha) if alpha > 0 else False
 
     def fresh(self, texts: Texts, copied: Codes | None = None) -> tuple[Windows, Codes]:
         """What of a batch may be scored: nothing that came before, nothing that prompts hold; and all its identities.
@@ -115,18 +122,23 @@ class Wealth:
 
 
 def wealth_evidence(state: Wealth, subject: str, *, committed: bool) -> Evidence | Abstention:
-    """What the bets say: p = 1 / the largest wealth, by Ville's inequality valid whenever one stopped."""
+    """What the bets say: p = 1 / the largest wealth, by Ville's inequality valid whenever one stopped.
+
+    Where accounts have keys of their own, p is that of any of them (Bonferroni).
+    """
     check_key(state.scheme, state.key)
     if not state.scored:
-        return abstention(KIND, state.scheme, subject, "no token could be scored: give longer texts")
+        return abstention(
+            KIND, state.scheme, state.key, subject, "no token could be scored: give longer texts"
+        )
     most = round(max(state.most_log10_e, 0.0), _DIGITS)
     return Evidence(
         detector=f"{KIND}.{state.scheme.name}",
         version=VERSION,
-        subject=subject,
+        subject=titled(subject, state.key.account, state.key.among),
         guarantee=Guarantee.RANDOMISED if committed else Guarantee.DESCRIPTIVE,
         score=most,
-        p_value=float(10.0**-most),
+        p_value=min(1.0, state.key.among * float(10.0**-most)),
         log10_e=round(state.log10_e, _DIGITS),
         p_floor=0.0,
         n=state.scored,

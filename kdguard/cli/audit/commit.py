@@ -19,6 +19,9 @@ def commit(
     account: Annotated[
         list[str] | None, typer.Option(help="An account; repeat it. None: one key for all.")
     ] = None,
+    accounts: Annotated[
+        Path | None, typer.Option(help="Table with `account_id`: a key for each.", dir_okay=False)
+    ] = None,
     parameters: Annotated[
         Path | None, typer.Option(help="JSON file with what the marks are made with.", dir_okay=False)
     ] = None,
@@ -29,6 +32,7 @@ def commit(
     'kdguard canary plan' and 'kdguard twins plan' commit by themselves.
     Exit status: 0 committed, 2 bad usage or unusable keys or ledger.
     """
+    from kdguard.cli.mark_tables import account_names
     from kdguard.errors import LedgerError
     from kdguard.ledger.canonical import parse_any
     from kdguard.ledger.derivation import KeyName
@@ -41,7 +45,9 @@ def commit(
         raise LedgerError(f"{parameters}: must hold one JSON object")
     signer = open_keys(place_of_keys(keys)).current
     moment = now()
-    derived = [signer.derive(KeyName(scheme, name, epoch)) for name in account or [""]]
+    derived = [
+        signer.derive(KeyName(scheme, name, epoch)) for name in account_names(account, accounts) or [""]
+    ]
     written = append(ledger, [commitment(key, params, moment) for key in derived], signer, moment)
     head = written.heads[-1]
     if as_json:

@@ -20,7 +20,7 @@ def write_mark_case(
     Args:
         path: Where.
         test: Registered name.
-        work: Mark and key.
+        work: Mark and keys.
         statistics: As the test takes them.
         files: What the numbers were read from; folders are left out.
 
@@ -29,7 +29,7 @@ def write_mark_case(
     """
     from kdguard.cli.cases import write_case_of
 
-    if work.asked.name is None or not work.asked.committed:
+    keys = [(asked.name, asked.generation) for asked in work.asked if asked.name and asked.committed]
+    if len(keys) < len(work.asked):
         raise WatermarkError("--case needs a key that was committed: give --epoch, and --ledger")
-    key = (work.asked.name, work.asked.generation)
-    write_case_of(path, test, [key], work.mark.parameters(), statistics, files)
+    write_case_of(path, test, keys, work.mark.parameters(), statistics, files)

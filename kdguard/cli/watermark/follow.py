@@ -10,6 +10,7 @@ import typer
 
 from kdguard.cli.watermark import options
 from kdguard.cli.watermark.options import Named
+from kdguard.errors import WatermarkError
 
 if TYPE_CHECKING:
     from kdguard.detectors.watermark.radioactivity.sequential import Wealth
@@ -26,7 +27,7 @@ def follow(
     key_file: options.KeyFile = None,
     keys: options.Keys = None,
     epoch: options.Epoch = None,
-    account: options.Account = "",
+    account: options.Accounts = None,
     ledger: options.LedgerFolder = None,
     tokenizer: options.Tokenizer = None,
     column: options.Column = None,
@@ -51,7 +52,10 @@ def follow(
     work = options.opened(named, tokenizer)
     read = work.read(answers, column, prompt_column, None)
     copied = None if read.prompts is None else prompt_identities(work.mark.scheme, read.prompts)
-    state, bets = Wealth(work.mark.scheme, work.asked.key), []
+    if len(work.asked) > 1:
+        raise WatermarkError("bets are on one key: follow one --account after another")
+    (asked,) = work.asked
+    state, bets = Wealth(work.mark.scheme, asked.key), []
     for begin in range(0, len(read.texts.starts) - 1, batch):
         texts = _batch(read.texts, begin, batch)
         bets.append(rows_of(state.fresh(texts, copied)[0]))
@@ -59,7 +63,7 @@ def follow(
         _tell(state, begin + len(texts.starts) - 1, as_json)
         if state.proven(alpha):
             break
-    evidence = wealth_evidence(state, "suspect", committed=work.asked.committed)
+    evidence = wealth_evidence(state, "suspect", committed=asked.committed)
     if case and state.proven(alpha):
         write_mark_case(case, "watermark.wealth", work, {"subject": "suspect", "batches": bets}, answers)
     _conclude(evidence, state.proven(alpha), alpha, as_json)

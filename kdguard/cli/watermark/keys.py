@@ -50,33 +50,47 @@ def mark_of(named: Named) -> Mark:
     return Mark.of({"scheme": named.scheme} | dict(_parameter(told) for told in named.parameters or ()))
 
 
-def key_of(mark: Mark, named: Named) -> Asked:
-    """The key that options name.
+def keys_of(mark: Mark, named: Named) -> tuple[Asked, ...]:
+    """The keys that options name: one for all, or one an account.
 
     Raises:
-        WatermarkError: Not exactly one way is given, or the file does not hold whole numbers.
+        WatermarkError: Not exactly one way is given, the file does not hold whole numbers, or more accounts are named
+            than the mark says have keys.
         LedgerError: The key store or ledger cannot be used, or the ledger has no such commitment.
     """
     from kdguard.detectors.watermark.keys import foreign_key
 
     if named.key_file is not None:
-        if named.epoch or named.ledger:
-            raise WatermarkError("--epoch and --ledger go with keys of the key store, not with --key-file")
-        return Asked(foreign_key(_numbers(named.key_file)))
+        if named.epoch or named.ledger or named.accounts or named.accounts_file:
+            raise WatermarkError(
+                "--epoch, --account and --ledger go with keys of the key store, not with --key-file"
+            )
+        return (Asked(foreign_key(_numbers(named.key_file))),)
     if named.epoch is None:
         raise WatermarkError("give --key-file FILE, or --epoch (and --account) of a key in the key store")
     return _from_store(mark, named, named.epoch)
 
 
-def _from_store(mark: Mark, named: Named, epoch: str) -> Asked:
+def _from_store(mark: Mark, named: Named, epoch: str) -> tuple[Asked, ...]:
+    from kdguard.cli.mark_tables import account_names
     from kdguard.detectors.watermark.committed import stored_key
     from kdguard.ledger.keys import open_keys, place_of_keys
     from kdguard.ledger.log import open_ledger
 
     store = open_keys(place_of_keys(named.keys))
     ledger = None if named.ledger is None else open_ledger(named.ledger)
-    key, name, generation = stored_key(mark, store, ledger, epoch=epoch, account=named.account)
-    return Asked(key, name, generation, committed=ledger is not None)
+    accounts = account_names(named.accounts, named.accounts_file)
+    if len(accounts) > mark.accounts:
+        raise WatermarkError(
+            f"the mark says that {mark.accounts} have a key of their own, {len(accounts)} accounts are named; state "
+            f'"accounts": {len(accounts)} in its file and commit to that, since p is over all of them'
+        )
+    if mark.accounts > 1 and not accounts:
+        raise WatermarkError(f"{mark.accounts} accounts have keys: give --account, or --accounts FILE")
+    return tuple(
+        Asked(*stored_key(mark, store, ledger, epoch=epoch, account=account), committed=ledger is not None)
+        for account in accounts or [""]
+    )
 
 
 def _numbers(path: Path) -> list[int]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kdguard.cli.watermark.keys import Asked
     from kdguard.detectors.watermark.mark import Mark
     from kdguard.detectors.watermark.reading import Read
+    from kdguard.detectors.watermark.verdict import Verdict
 
 MarkFile = Annotated[
     Path | None, typer.Option("--mark", help="The mark's public description, JSON.", dir_okay=False)
@@ -27,7 +28,14 @@ Keys = Annotated[
     Path | None, typer.Option("--keys", help="Key store; else KDGUARD_KEYS.", metavar="DIR", file_okay=False)
 ]
 Epoch = Annotated[str | None, typer.Option("--epoch", help="Epoch of a key in the key store, e.g. 2026-11.")]
-Account = Annotated[str, typer.Option("--account", help="Account of that key; empty for one key for all.")]
+Accounts = Annotated[
+    list[str] | None,
+    typer.Option("--account", help="Account whose key it is; repeat it. None: one key for all."),
+]
+AccountsFile = Annotated[
+    Path | None,
+    typer.Option("--accounts", help="Table with `account_id`: hold the key of each against the texts."),
+]
 LedgerFolder = Annotated[
     Path | None,
     typer.Option("--ledger", help="Ledger that the key was committed in.", metavar="DIR", file_okay=False),
@@ -57,8 +65,9 @@ class Named(NamedTuple):
     key_file: Path | None
     keys: Path | None
     epoch: str | None
-    account: str
+    accounts: list[str] | None
     ledger: Path | None
+    accounts_file: Path | None = None
 
 
 class Opened(NamedTuple):
@@ -66,13 +75,18 @@ class Opened(NamedTuple):
 
     Attributes:
         mark: The mark.
-        asked: Its key.
+        asked: Its keys: one for all, or one an account.
         maker: The tokenizer that makes ids of text, or None.
     """
 
     mark: Mark
-    asked: Asked
+    asked: tuple[Asked, ...]
     maker: Any | None
+
+    def of(self, detected: Sequence[Verdict]) -> Opened:
+        """The same with the keys alone that some verdicts are about."""
+        accounts = {one.account for one in detected}
+        return self._replace(asked=tuple(asked for asked in self.asked if asked.key.account in accounts))
 
     def read(self, paths: Sequence[Path], column: str | None, prompt: str | None, by: str | None) -> Read:
         """Read texts, and say on stderr how.
@@ -94,9 +108,9 @@ def opened(named: Named, tokenizer: Path | None) -> Opened:
     Raises:
         InputError: One of them is missing or cannot be used.
     """
-    from kdguard.cli.watermark.keys import key_of, mark_of
+    from kdguard.cli.watermark.keys import keys_of, mark_of
     from kdguard.detectors.watermark.reading import load_tokenizer
 
     mark = mark_of(named)
     maker = load_tokenizer(tokenizer) if tokenizer is not None else None
-    return Opened(mark, key_of(mark, named), maker)
+    return Opened(mark, keys_of(mark, named), maker)

@@ -33,7 +33,8 @@ def radioactivity(
     key_file: options.KeyFile = None,
     keys: options.Keys = None,
     epoch: options.Epoch = None,
-    account: options.Account = "",
+    account: options.Accounts = None,
+    accounts: options.AccountsFile = None,
     ledger: options.LedgerFolder = None,
     tokenizer: options.Tokenizer = None,
     column: options.Column = None,
@@ -58,23 +59,27 @@ def radioactivity(
     """
     from kdguard.cli.watermark.cases import write_mark_case
     from kdguard.cli.watermark.telling import tell
-    from kdguard.detectors.watermark.lines import found_in
+    from kdguard.detectors.watermark.lines import detected_in
     from kdguard.detectors.watermark.radioactivity.suspects import judge
 
-    named = Named(mark, scheme, parameter, key_file, keys, epoch, account, ledger)
+    named = Named(mark, scheme, parameter, key_file, keys, epoch, account, ledger, accounts)
     work = options.opened(named, tokenizer)
     contrasts = _contrasts(
         work, suspect, clean, suspect_weights, known, gate_bits, (column, prompt_column, by)
     )
-    found = judge(work.mark.scheme, work.asked.key, contrasts, decoys, committed=work.asked.committed)
-    if case and (subjects := found_in(found, alpha)):
+    found = [
+        verdict
+        for asked in work.asked
+        for verdict in judge(work.mark.scheme, asked.key, contrasts, decoys, committed=asked.committed)
+    ]
+    if case and (detected := detected_in(found, alpha)):
         statistics = {
-            "subjects": {name: _numbers(contrasts[name]) for name in subjects},
+            "subjects": {one.subject: _numbers(contrasts[one.subject]) for one in detected},
             "searched": len(contrasts),
             "decoys": decoys,
         }
         files = [*suspect, *clean, *([known] if known else [])]
-        write_mark_case(case, "watermark.radioactivity", work, statistics, files)
+        write_mark_case(case, "watermark.radioactivity", work.of(detected), statistics, files)
     raise typer.Exit(int(tell(found, alpha=alpha, as_json=as_json)))
 
 

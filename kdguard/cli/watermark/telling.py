@@ -35,8 +35,8 @@ def _tell_people(found: Sequence[Verdict | Abstention], alpha: float) -> None:
         if isinstance(one, Abstention):
             typer.echo(f"{one.subject}: abstains. {one.reason}")
         else:
-            verdict = "mark detected" if p_adjusted[one.subject] <= alpha else f"not detected: {NO_EVIDENCE}"
-            typer.echo(f"{one.subject}: {verdict} ({one.guarantee.value})\n  {_counts(one, alpha)}")
+            verdict = "mark detected" if p_adjusted[one.title] <= alpha else f"not detected: {NO_EVIDENCE}"
+            typer.echo(f"{one.title}: {verdict} ({one.guarantee.value})\n  {_counts(one, alpha)}")
     typer.echo(f"{MEANING}.", err=True)
 
 

@@ -213,6 +213,7 @@ class LocalTeacher:
             stop=tuple(text.encode() for text in ask.stop),
             logit_bias=ask.logit_bias,
             top_logprobs=ask.top_logprobs,
+            account=ask.account_id,
         )
 
     def _seed_of(self, ask: Ask) -> int:

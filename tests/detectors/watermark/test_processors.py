@@ -66,6 +66,32 @@ def test_marks_do_not_depend_on_company(name: str) -> None:
     assert _answers(mark) == _answers(mark, rows=3, steps=5) == _answers(mark, rows=1)
 
 
+def test_each_account_gets_its_own_mark_whatever_its_company() -> None:
+    scheme = _scheme("green-siphash")
+    marks = {name: MarkProcessor(scheme, _key(scheme, name.encode() * 32), vocab=VOCAB) for name in "ab"}
+
+    def told(rows: int) -> dict[str, list[list[int]]]:
+        engine = Engine(
+            llama(),
+            token_bytes=(b"x",) * VOCAB,
+            rows=rows,
+            context=128,
+            mark_of=lambda who: marks.get(who or ""),
+        )
+        asked = [
+            Request(key=at, prompt_ids=(at + 1, 7), max_tokens=100, account="abc"[at % 3]) for at in range(24)
+        ]
+        done = {one.key: one.token_ids.tolist() for one in engine.run(asked)}
+        return {who: [done[at] for at in range(24) if "abc"[at % 3] == who] for who in "abc"}
+
+    texts = told(5)
+    for who in "ab":
+        assert _log10_p(scheme, _key(scheme, who.encode() * 32), texts[who]) < -6
+        others = [*texts["c"], *texts["b" if who == "a" else "a"]]
+        assert _log10_p(scheme, _key(scheme, who.encode() * 32), others) > -4
+    assert told(1) == texts
+
+
 def test_a_greedy_teacher_is_left_alone() -> None:
     scheme = _scheme("gumbel-philox")
     mark = MarkProcessor(scheme, _key(scheme), vocab=VOCAB)

@@ -13,7 +13,7 @@ from torch import Tensor
 from kdguard.distill.teachers.generation.llama import LlamaForward, is_plain_llama
 from kdguard.distill.teachers.generation.request import Completion, Piece, Request, join
 from kdguard.distill.teachers.generation.rows import Forward, Rows
-from kdguard.distill.teachers.generation.sampling import Drawn, LogprobsOf, Mark
+from kdguard.distill.teachers.generation.sampling import Drawn, LogprobsOf, Mark, MarkOf
 from kdguard.distill.teachers.generation.slots import Block, Slot, plan_of, tails_of
 from kdguard.distill.teachers.generation.transformer import ModelForward
 from kdguard.errors import TeacherError
@@ -42,6 +42,7 @@ class Engine:
         plain: Use transformers' own layers even where faster ones are known.
         compiled: Compile the step with `torch.compile`.
         mark: Writes a watermark into what is sampled, see `sampling.Mark`.
+        mark_of: In place of `mark`: the watermark of each account.
 
     Raises:
         TeacherError: A setting is out of range.
@@ -61,6 +62,7 @@ class Engine:
         plain: bool = False,
         compiled: bool = False,
         mark: Mark | None = None,
+        mark_of: MarkOf | None = None,
     ) -> None:
         limit = int(model.config.max_position_embeddings)
         self.context = min(context or limit, limit)
@@ -84,7 +86,7 @@ class Engine:
             steps=steps,
             logprobs_of=logprobs_of,
             compiled=compiled,
-            mark=mark,
+            mark_of=mark_of if mark is None else lambda _: mark,
         )
         self._waiting: deque[Slot] = deque()
         self._slots: list[Slot] = []

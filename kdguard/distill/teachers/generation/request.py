@@ -29,6 +29,7 @@ class Request:
         stop: Byte strings that end the text and are not part of it.
         logit_bias: Token id to what is added to its logit before sampling.
         top_logprobs: None = no log-probabilities; k = those of the k likeliest tokens as well.
+        account: Whose mark the text bears, where accounts have marks of their own.
 
     Raises:
         TeacherError: A value is out of range.
@@ -44,6 +45,7 @@ class Request:
     stop: tuple[bytes, ...] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     top_logprobs: int | None = None
+    account: str | None = None
 
     def __post_init__(self) -> None:
         checks = (

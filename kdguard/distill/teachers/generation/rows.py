@@ -15,7 +15,15 @@ import torch
 from torch import Tensor
 
 from kdguard.distill.teachers.generation.cache import KeyValueCache
-from kdguard.distill.teachers.generation.sampling import Drawn, LogprobsOf, Mark, Plan, draw
+from kdguard.distill.teachers.generation.sampling import (
+    Drawn,
+    LogprobsOf,
+    Mark,
+    MarkOf,
+    Plan,
+    draw,
+    together,
+)
 from kdguard.distill.teachers.generation.slots import Slot
 
 
@@ -49,7 +57,8 @@ class Rows:
         steps: Most steps of a block.
         logprobs_of: As in `draw`.
         compiled: Compile the step with `torch.compile`.
-        mark: As in `draw`; steps are then neither compiled nor captured, since a mark may do anything.
+        mark_of: Mark of each account, as in `draw`; steps are then neither compiled nor captured, since a mark may do
+            anything.
     """
 
     def __init__(
@@ -62,7 +71,7 @@ class Rows:
         steps: int,
         logprobs_of: LogprobsOf,
         compiled: bool = False,
-        mark: Mark | None = None,
+        mark_of: MarkOf | None = None,
     ) -> None:
         self.forward, self.count, self.context, self.steps = forward, count, context, steps
         self._vocab, self._logprobs_of = vocab, logprobs_of
@@ -73,11 +82,12 @@ class Rows:
         self.top_p = torch.ones(count, device=device)
         self.uniform = torch.zeros(count, steps, dtype=torch.float64, device=device)
         self.bias: Tensor | None = None
-        self.mark = mark
+        self._mark_of = mark_of
+        self._marks: list[Mark | None] = [None] * count
         self.produced: Tensor | None = None
-        if mark is not None:
+        if mark_of is not None:
             self.produced = torch.full((count, context), -1, dtype=torch.int64, device=device)
-        compiled = compiled and mark is None
+        compiled = compiled and mark_of is None
         self._step: Callable[..., Drawn] = torch.compile(self._plain_step) if compiled else self._plain_step
         self._graphs: dict[tuple[int, int, int, Plan], tuple[Any, list[Drawn]]] = {}
 
@@ -87,6 +97,8 @@ class Rows:
         rows = slice(first, first + len(asked))
         self.temperature[rows] = torch.tensor([float(request.temperature) for request in asked])
         self.top_p[rows] = torch.tensor([float(request.top_p) for request in asked])
+        if self._mark_of is not None:
+            self._marks[rows] = [self._mark_of(request.account) for request in asked]
         if self.bias is None and any(request.logit_bias for request in asked):
             self.bias = torch.zeros(self.count, self._vocab, device=self.device)
         if self.bias is not None:
@@ -111,7 +123,7 @@ class Rows:
             bias=None if self.bias is None else self.bias[rows],
             plan=plan,
             logprobs_of=self._logprobs_of,
-            mark=self.mark,
+            mark=self._mark(rows),
             produced=None if self.produced is None else self.produced[rows],
         )
         self._note(rows, drawn.tokens)
@@ -129,6 +141,8 @@ class Rows:
         for value in values:
             if value is not None:
                 value[target] = value[source]
+        for one, other in zip(sources, targets, strict=True):
+            self._marks[other] = self._marks[one]
 
     def reserve(self, positions: int) -> None:
         """Make room in the cache; captured graphs hold the old address and are dropped if it moved."""
@@ -149,12 +163,15 @@ class Rows:
             Stacked over steps: tokens (m, steps) and so on.
         """
         self.uniform[:m, :steps] = torch.from_numpy(uniform).to(self.device)
-        if self.device.type == "cuda" and self.mark is None:
+        if self.device.type == "cuda" and self._mark_of is None:
             drawn = self._replayed(m, span, steps, plan)
         else:
             drawn = [self._step(m, span, at, plan) for at in range(steps)]
         fields = zip(*drawn, strict=True)
         return Drawn(*(None if each[0] is None else torch.stack(each, 1)[:m] for each in fields))  # type: ignore[arg-type]
+
+    def _mark(self, rows: slice) -> Mark | None:
+        return None if self._mark_of is None else together(self._marks[rows])
 
     def _note(self, rows: slice, tokens: Tensor) -> None:
         self.tokens[rows] = tokens
@@ -170,7 +187,7 @@ class Rows:
             bias=None if self.bias is None else self.bias[:m],
             plan=plan,
             logprobs_of=self._logprobs_of,
-            mark=self.mark,
+            mark=self._mark(slice(0, m)),
             produced=None if self.produced is None else self.produced[:m],
         )
         self._note(slice(0, m), drawn.tokens)

@@ -11,7 +11,7 @@ tells them after the bias (and before temperature), as that API did until then, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ LogprobsOf = Literal["model", "biased"]
 Mark = Callable[[Tensor, Tensor], Tensor]
 """Changes what a token is drawn from: (m, t) ids produced so far, -1 in front, and (m, vocab) log-probabilities after
 temperature and nucleus, to (m, vocab) scores of which the softmax is drawn from. As processors of transformers."""
+MarkOf = Callable[[str | None], Mark | None]
+"""Whose answers bear which mark, by account; None = no mark."""
 _WORD = (1 << 64) - 1
 
 
@@ -113,6 +115,23 @@ def draw(
         return Drawn(tokens, chosen, None, None)
     best = logprobs.topk(min(plan.top, logprobs.shape[1]), dim=-1)
     return Drawn(tokens, chosen, best.values, best.indices)
+
+
+def together(marks: Sequence[Mark | None]) -> Mark | None:
+    """One mark for rows that bear different ones, m of them; rows without one are not changed."""
+    distinct = list(dict.fromkeys(marks))
+    if len(distinct) == 1:
+        return distinct[0]
+
+    def change(produced: Tensor, likely: Tensor) -> Tensor:
+        told = likely.clone()
+        for mark in distinct:
+            if mark is not None:
+                rows = torch.tensor([at for at, own in enumerate(marks) if own is mark], device=likely.device)
+                told[rows] = mark(produced[rows], likely[rows])
+        return told
+
+    return change
 
 
 def _inverse(likely: Tensor, uniform: Tensor) -> Tensor:
