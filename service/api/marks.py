@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Body, Path, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,12 +15,14 @@ from kdguard.detectors.watermark.mark import Mark
 from kdguard.ledger.keys import KeyStore
 from kdguard.service.api import examples
 from kdguard.service.api.access import Admin, Auditor, Caller, Reader, Serving
+from kdguard.service.api.mark_checks import Check
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
 from kdguard.service.api.uploads import OCTETS, Queued, body_whole, queued
 from kdguard.service.live.errands import ASKED
 from kdguard.service.marks.jobs import KIND
 from kdguard.service.marks.registered import (
+    CHECKED,
     KINDS,
     MarkFiles,
     MarkKind,
@@ -33,18 +35,12 @@ from kdguard.service.store import registrations, trail
 router = APIRouter(tags=["marks"], responses=RESPONSES)
 
 Name = Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["december"])]
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Text = Annotated[str, Field(max_length=1_000_000)]
-Id = Annotated[str, Field(min_length=1, max_length=1024)]
-Token = Annotated[int, Field(ge=0, lt=2**31)]
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class WatermarkTold(_Asked):
+class WatermarkTold(BaseModel):
     """A watermark: its public description, and for which epoch and account the vault derives its key."""
+
+    model_config = ConfigDict(extra="forbid")
 
     mark: dict[str, Any] = Field(
         description="As `kdguard audit commit --parameters` took it.",
@@ -61,109 +57,6 @@ class Registered(BaseModel):
     name: str = Field(examples=["december"])
     at_us: int
     body: dict[str, Any] = Field(examples=[{"epoch": "2026-12", "generation": 1, "accounts": 5, "sites": 9}])
-
-
-class TextRow(_Asked):
-    """One text: words (the mark then needs its tokenizer) or token ids; every row of a check the same."""
-
-    text: Text | None = None
-    token_ids: list[Token] | None = Field(None, max_length=1_000_000)
-    prompt: Text | None = Field(None, description="What it answers; what that holds does not count.")
-    prompt_ids: list[Token] | None = Field(None, max_length=1_000_000)
-    subject: str = Field("all", max_length=1024, description="Whose text it is.")
-
-
-class CanaryRow(_Asked):
-    """What a suspect says to the cue of a site; or how likely it finds a reply, in nats."""
-
-    site_id: Id
-    response: Text | None = None
-    reply: list[int] | None = Field(None, max_length=64)
-    logprob: Number | None = None
-
-
-class TwinsRow(_Asked):
-    """What a suspect says to the prompt of a site; or how likely it finds both answers, in nats."""
-
-    site_id: Id
-    response: Text | None = None
-    logprob_0: Number | None = None
-    logprob_1: Number | None = None
-
-
-class ServedRow(_Asked):
-    """A request that the gateway answered."""
-
-    account_id: Id
-    prompt: Text
-
-
-class WatermarkCheck(_Asked):
-    """Do texts bear a watermark? As `kdguard watermark detect`."""
-
-    kind: Literal["watermark"]
-    name: str = Field(max_length=100)
-    texts: list[TextRow] = Field(min_length=1, max_length=200_000)
-    decoys: int = Field(999, ge=1, le=9_999)
-    alpha: float = Field(1e-6, gt=0, lt=1)
-
-
-class CanaryCheck(_Asked):
-    """Whose canaries did a suspect learn? As `kdguard canary verify`."""
-
-    kind: Literal["canary"]
-    name: str = Field(max_length=100)
-    answers: list[CanaryRow] = Field(min_length=1, max_length=200_000)
-    clean: list[CanaryRow] = Field([], max_length=200_000, description="Of models that never saw a mark.")
-    accounts: list[Id] = Field([], max_length=1_000, description="Named beforehand; empty: all are searched.")
-    alpha: float = Field(0.001, gt=0, lt=1)
-
-
-class TwinsCheck(_Asked):
-    """Whose released answers does a suspect prefer? As `kdguard twins verify`."""
-
-    kind: Literal["twins"]
-    name: str = Field(max_length=100)
-    answers: list[TwinsRow] = Field(min_length=1, max_length=200_000)
-    clean: list[TwinsRow] = Field(
-        [], max_length=200_000, description="Of a model that never saw these answers."
-    )
-    served: list[ServedRow] = Field([], max_length=200_000, description="Only what was served counts.")
-    accounts: list[Id] = Field([], max_length=1_000, description="Named beforehand, taken together.")
-    everyone: bool = Field(False, description="Take all accounts together.")
-    alpha: float = Field(0.001, gt=0, lt=1)
-
-
-Check = Annotated[
-    WatermarkCheck | CanaryCheck | TwinsCheck,
-    Body(
-        discriminator="kind",
-        openapi_examples={
-            "watermark": {
-                "value": {
-                    "kind": "watermark",
-                    "name": "december",
-                    "texts": [{"text": "...", "subject": "site-1"}],
-                }
-            },
-            "canary": {
-                "value": {
-                    "kind": "canary",
-                    "name": "december",
-                    "answers": [{"site_id": "s001", "response": "It was founded in 1871."}],
-                }
-            },
-            "twins": {
-                "value": {
-                    "kind": "twins",
-                    "name": "december",
-                    "answers": [{"site_id": "t001", "logprob_0": -41.5, "logprob_1": -38.25}],
-                    "everyone": True,
-                }
-            },
-        },
-    ),
-]
 
 
 @router.put("/v1/marks/watermark/{name}")
@@ -230,7 +123,7 @@ def post_check(asked: Check, caller: Auditor, service: Serving) -> Queued:
     Needs the scope `audit`, for who may try texts learns to wash marks out. The rows are erased when it ends. Finding
     nothing is no evidence that nothing was taken.
     """
-    _known(service, caller, asked.kind, asked.name)
+    _known(service, caller, CHECKED[asked.kind], asked.name)
     _opened_keys(service, caller)
     content = orjson.dumps(asked.model_dump(exclude_none=True))
     given = {"kind": asked.kind, "name": asked.name}

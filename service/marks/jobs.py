@@ -11,8 +11,9 @@ import orjson
 from kdguard.errors import InputError
 from kdguard.service.live.errands import ASKED, Done
 from kdguard.service.marks import cases
-from kdguard.service.marks.checks import Outcome, check
-from kdguard.service.marks.registered import MarkFiles
+from kdguard.service.marks.checks import check
+from kdguard.service.marks.outcome import Outcome
+from kdguard.service.marks.registered import CHECKED, MarkFiles
 from kdguard.service.marks.vault import Vault
 from kdguard.service.store import jobs, registrations
 from kdguard.service.store.database import Database
@@ -60,7 +61,7 @@ class Checker:
     def _checked(self, job: Job, folder: Path) -> Outcome:
         asked = orjson.loads((folder / ASKED).read_bytes())
         with self.database.read() as connection:
-            mark = registrations.found(connection, job.tenant, asked["kind"], asked["name"])
+            mark = registrations.found(connection, job.tenant, CHECKED[asked["kind"]], asked["name"])
         if mark is None:
             raise InputError(f"mark {asked['name']} is registered no more")
         files = MarkFiles(folder.parent.parent, job.tenant, self.secrets)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,13 @@ from kdguard.service.store.secrets import Secrets
 
 MarkKind = Literal["watermark", "canary", "twins"]
 KINDS: tuple[MarkKind, ...] = ("watermark", "canary", "twins")
+CHECKED: Mapping[str, MarkKind] = {
+    "watermark": "watermark",
+    "radioactivity": "watermark",
+    "canary": "canary",
+    "twins": "twins",
+}
+"""Kinds of checks, and of the marks that they look for."""
 _TOKENIZER = "tokenizer.json"
 
 

@@ -25,7 +25,12 @@ from kdguard.service.pages.sessions import Visitor, keep_alive, token_of
 from kdguard.verdict import Decision
 
 _LONGEST_LINE = 20_000
-MARK_WORDS = {"watermark": "Watermark", "canary": "Canaries", "twins": "Twins"}
+MARK_WORDS = {
+    "watermark": "Watermark",
+    "radioactivity": "Radioactivity of",
+    "canary": "Canaries",
+    "twins": "Twins",
+}
 DISPOSITION_WORDS = {"confirmed": "Confirmed extraction", "benign": "Benign", "watch": "Watch"}
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from kdguard.scoring.groups.names import founding_names
 from tests.scoring_service import logs
 from tests.scoring_service.running import NDJSON, client, forked, started, until, verdicts
 from tests.scoring_service.test_equality import batch, told_by
@@ -33,7 +36,7 @@ def send_all(folder: Path, rounds: int, seed: int) -> None:
     while at < len(log):
         at = _send(service.url, key, log, at, most=len(log))
     theirs = batch(log, folder)
-    expected = told_by(theirs)
+    expected = named_by_members(told_by(theirs))
     assert len(expected) > 10
     with client(service.url, key) as asking:
         requests = sum(v.requests for v in theirs.verdicts if v.kind == "account")
@@ -41,10 +44,27 @@ def send_all(folder: Path, rounds: int, seed: int) -> None:
             lambda: sum(item["requests"] for item in asking.get("/v1/accounts").json()["items"]) == requests
         )
         try:
-            until(lambda: verdicts(asking) == expected)
+            until(lambda: named_by_members(verdicts(asking)) == expected)
         except AssertionError:
-            assert verdicts(asking) == expected
+            assert named_by_members(verdicts(asking)) == expected
     service.end()
+
+
+def named_by_members(found: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Verdicts with clusters named by their members of now, as the batch does; the service keeps a name."""
+    clusters = {
+        one["subject"]["id"]: one["subject"]["members"] for one in found.values() if one["subject"]["members"]
+    }
+    names = dict(zip(clusters, founding_names(list(clusters.values())), strict=True))
+    told = {}
+    for one in found.values():
+        subject = one["subject"] | {"id": names.get(one["subject"]["id"], one["subject"]["id"])}
+        named = one | {
+            "subject": subject,
+            "clusters": sorted(names.get(name, name) for name in one["clusters"]),
+        }
+        told[f"{subject['kind']} {subject['id']}"] = named
+    return told
 
 
 def _send(url: str, key: str, log: list[dict[str, object]], at: int, most: int) -> int:

@@ -16,12 +16,14 @@ import tokenizers
 
 from kdguard.audit.bundle import BUNDLE_TYPE
 from kdguard.detectors.canary.planning import read_plan
+from kdguard.detectors.watermark.keys import derived_key
 from kdguard.detectors.watermark.schemes.green import GreenSiphash
 from kdguard.ledger.derivation import KeyName
 from kdguard.ledger.keys import open_keys
 from tests.detectors.canary.made_plan import suspect_answers
 from tests.detectors.twins.made_twins import candidates
 from tests.detectors.watermark.made_texts import marked_texts
+from tests.detectors.watermark.radioactivity.bigrams import taught, write
 from tests.scoring_service.running import Running, running, until
 from tests.scoring_service.vaults import command, make_vault, write_lines
 
@@ -144,6 +146,42 @@ def test_words_need_the_tokenizer_the_mark_is_written_in(marked: Marked, texts: 
     told = marked.check(kind="watermark", name="green", texts=rows, decoys=199)
     assert told["result"]["found"] is True
     assert marked.put("watermark", "green/tokenizer", b"{}").status_code == 422
+
+
+def test_radioactivity_tells_suspects_apart_as_the_command_does_and_is_proven(
+    marked: Marked, texts: list[dict[str, Any]]
+) -> None:
+    secret = open_keys(marked.vault / "keys").current.derive(KeyName("watermark", "", EPOCH)).key.reveal()
+    key, rng = derived_key(secret, SCHEME.key_words, SCHEME.key_bits), np.random.default_rng(3)
+    wrote = {"guilty": taught(0.2, rng, key=key), "innocent": taught(0.0, rng)}
+    said = [
+        {"subject": who, "token_ids": text.tolist()}
+        for who, chances in wrote.items()
+        for text in write(chances, rng, 200)
+    ]
+    clean = [{"subject": "all", "token_ids": text.tolist()} for text in write(taught(0.0, rng), rng, 600)]
+    told = marked.check(kind="radioactivity", name="green", texts=said, clean=clean, decoys=199)
+    sent = write_lines(marked.folder / "said-by-suspects.jsonl", said)
+    beside = write_lines(marked.folder / "clean.jsonl", clean)
+    words = ("watermark", "radioactivity", sent, "--clean", beside, "--mark", marked.folder / "mark.json")
+    theirs = command(
+        marked.vault,
+        *(*words, "--epoch", EPOCH, "--by", "subject", "--decoys", 199),
+        *("--ledger", marked.vault / "ledger", "--json"),
+        status=1,
+    )
+    assert told["result"]["lines"] == theirs
+    assert {one["subject"]: one["decision"] for one in theirs[:2]} == {
+        "guilty": "detected",
+        "innocent": "not_detected",
+    }
+    assert told["result"]["searched"].startswith("2 subjects")
+    verified = marked.verified(told["id"], "--input", sent, "--input", beside)
+    assert (verified["verified"], verified["test"]) == (True, "watermark.radioactivity")
+    none_served = marked.check(
+        kind="radioactivity", name="green", texts=said, clean=clean, decoys=9, known=[{"token_ids": [1]}]
+    )
+    assert none_served["result"]["found"] is False
 
 
 def test_canaries_name_the_account_that_leaked(marked: Marked) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from kdguard.detectors.watermark.claims import rows_of
 from kdguard.detectors.watermark.keys import MarkKey
 from kdguard.detectors.watermark.radioactivity.contrast import Radioactivity, radioactivity
 from kdguard.detectors.watermark.radioactivity.weights import (
@@ -102,6 +103,29 @@ def judge(
         )
         for name, contrast in contrasts.items()
     )
+
+
+def contrast_statistics(
+    contrasts: Mapping[str, Contrast], subjects: Sequence[str], decoys: int
+) -> dict[str, Any]:
+    """What `claims.learnt_from_marked` takes, of some of the suspects that were searched.
+
+    Args:
+        contrasts: What was weighed of each suspect.
+        subjects: Those that a case is about.
+        decoys: Decoy keys.
+    """
+    told = {}
+    for name in subjects:
+        mode, weighted = contrasts[name]
+        told[name] = {
+            "mode": mode,
+            "tokens": weighted.tokens,
+            "used": weighted.used,
+            "pairs": rows_of(weighted.pairs),
+            "weights": weighted.weights.tolist(),
+        }
+    return {"subjects": told, "searched": len(contrasts), "decoys": decoys}
 
 
 def _of(read: Read, subject: int) -> Texts:
