@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -60,7 +60,7 @@ def radioactivity(
     from kdguard.cli.watermark.cases import write_mark_case
     from kdguard.cli.watermark.telling import tell
     from kdguard.detectors.watermark.lines import detected_in
-    from kdguard.detectors.watermark.radioactivity.suspects import judge
+    from kdguard.detectors.watermark.radioactivity.suspects import contrast_statistics, judge
 
     named = Named(mark, scheme, parameter, key_file, keys, epoch, account, ledger, accounts)
     work = options.opened(named, tokenizer)
@@ -73,11 +73,7 @@ def radioactivity(
         for verdict in judge(work.mark.scheme, asked.key, contrasts, decoys, committed=asked.committed)
     ]
     if case and (detected := detected_in(found, alpha)):
-        statistics = {
-            "subjects": {one.subject: _numbers(contrasts[one.subject]) for one in detected},
-            "searched": len(contrasts),
-            "decoys": decoys,
-        }
+        statistics = contrast_statistics(contrasts, [one.subject for one in detected], decoys)
         files = [*suspect, *clean, *([known] if known else [])]
         write_mark_case(case, "watermark.radioactivity", work.of(detected), statistics, files)
     raise typer.Exit(int(tell(found, alpha=alpha, as_json=as_json)))
@@ -103,16 +99,3 @@ def _contrasts(
     reference = work.read(clean, column, None, None).texts
     served = None if known is None else work.read([known], column, None, None).texts
     return closed_contrasts(work.mark.scheme, read, reference, gate, known=served)
-
-
-def _numbers(contrast: Contrast) -> dict[str, Any]:
-    from kdguard.detectors.watermark.claims import rows_of
-
-    weighted = contrast.weighted
-    return {
-        "mode": contrast.mode,
-        "tokens": weighted.tokens,
-        "used": weighted.used,
-        "pairs": rows_of(weighted.pairs),
-        "weights": weighted.weights.tolist(),
-    }
