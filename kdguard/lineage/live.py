@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import pandas as pd
 
 from kdguard.errors import LineageError
-from kdguard.lineage.asking import Asking
+from kdguard.lineage.asking import Asking, Manner
+from kdguard.lineage.compared import Against, Found
 from kdguard.lineage.contrast import FIRST_LOOK, looks
 from kdguard.lineage.doubts import doubts, withheld
 from kdguard.lineage.drift import Drift, asked_again, drift
@@ -49,6 +50,47 @@ class Examined:
     drift: Drift | None
     doubt: str | None
     answers: pd.DataFrame
+
+
+def found_live(
+    compared: Against,
+    asking: Asking,
+    probes: Sequence[Probe],
+    suspect: str,
+    manner: Manner,
+    *,
+    again: bool = True,
+) -> tuple[Found, pd.DataFrame]:
+    """Ask a suspect until its verdict is decided; what was found, and its answers.
+
+    Args:
+        compared: What it is compared with.
+        asking: Asks the suspect.
+        probes: From `shared_probes`.
+        suspect: Name of the suspect.
+        manner: How it is asked, for the report.
+        again: Ask some prompts again.
+
+    Raises:
+        LineageError: The table has a model of that name, or the suspect answers nothing.
+    """
+    found: list[Found] = []
+
+    def judge(table: Responses, asked: int, *, last: bool) -> tuple[LineageVerdict, ...]:
+        found.append(compared.judged(table, [suspect], asked, all_tests=last))
+        return found[-1].verdicts
+
+    done = examine_live(asking, probes, compared.frame, suspect, judge, seed=compared.seed, again=again)
+    told = f"at most {manner.max_tokens} tokens, temperature {manner.temperature:g}"
+    whole = replace(
+        found[-1],
+        verdicts=done.verdicts,
+        drift=done.drift,
+        doubts={} if done.doubt is None else {suspect: done.doubt},
+        prompts={probe.prompt_id: probe.prompt for probe in probes},
+        manner=told if manner.system is None else f"{told} and a system prompt",
+    )
+    return whole, done.answers
 
 
 def shared_probes(drawn: Sequence[Probe], frame: pd.DataFrame) -> tuple[Probe, ...]:
