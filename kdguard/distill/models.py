@@ -7,7 +7,6 @@ References:
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +102,8 @@ def load_tokenizer(path: str | Path) -> Any:
 def save_model(model: Any, tokenizer: Any | None, path: str | Path, *, overwrite: bool = False) -> str:
     """Save a model and its tokenizer; the folder appears when it is complete.
 
+    What a killed save leaves beside it, `.NAME.unfinished`, the next one clears away.
+
     Args:
         model: A model of transformers.
         tokenizer: Its tokenizer, or None.
@@ -118,21 +119,29 @@ def save_model(model: Any, tokenizer: Any | None, path: str | Path, *, overwrite
     place = Path(path)
     if place.exists() and not overwrite:
         raise ModelError(f"{place}: exists already; name another folder, or ask to overwrite it")
+    room = place.with_name(f".{place.name}.unfinished")
+    new, old = room / "new", room / "old"
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as room:
-            new, old = Path(room) / "new", Path(room) / "old"
-            with _no_progress_bars():
-                model.save_pretrained(new)
-            if tokenizer is not None:
-                tokenizer.save_pretrained(new)
-            check_folder(new)
-            if place.exists():
-                shutil.move(place, old)
-            new.rename(place)
+        _drop(room)
+        room.mkdir(parents=True)
+        with _no_progress_bars():
+            model.save_pretrained(new)
+        if tokenizer is not None:
+            tokenizer.save_pretrained(new)
+        check_folder(new)
+        if place.exists():
+            shutil.move(place, old)
+        new.rename(place)
     except OSError as error:
         raise ModelError(f"{place}: cannot be written: {error.strerror or error}") from error
+    finally:
+        _drop(room)
     return digest_folder(place)
+
+
+def _drop(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 @contextmanager

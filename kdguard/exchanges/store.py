@@ -5,8 +5,6 @@ Files are written beside their place and renamed into it, so a reader never sees
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -27,7 +25,8 @@ def write(batches: Iterable[pa.RecordBatch], path: str | Path) -> int:
 
     Args:
         batches: Batches of the exchange columns, or of a part of them.
-        path: Where the file is to stand; replaced only when the new one is complete.
+        path: Where the file is to stand; replaced only when the new one is complete. What a killed run left of one,
+            `.NAME.unfinished`, is written over.
 
     Returns:
         Number of rows written.
@@ -36,11 +35,11 @@ def write(batches: Iterable[pa.RecordBatch], path: str | Path) -> int:
         LogError: The place cannot be written.
     """
     place = Path(path)
+    unfinished = place.with_name(f".{place.name}.unfinished")
     try:
-        handle, unfinished = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+        unfinished.touch()
     except OSError as error:
         raise LogError(f"{place}: cannot be written: {error.strerror}") from error
-    os.close(handle)
     rows = 0
     try:
         with pq.ParquetWriter(
@@ -52,12 +51,9 @@ def write(batches: Iterable[pa.RecordBatch], path: str | Path) -> int:
             for group in _groups(batches):
                 writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
                 rows += group.num_rows
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(unfinished, 0o666 & ~umask)
-        os.replace(unfinished, place)
+        unfinished.replace(place)
     except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
         raise
     return rows
 

@@ -91,6 +91,14 @@ def test_saving_replaces_only_what_it_was_told_to(saved: Path, folder: Path) -> 
         save_model(small_model(), None, folder / "config.json" / "below")
 
 
+def test_what_a_killed_save_left_is_cleared_away(tmp_path: Path) -> None:
+    left = tmp_path / ".model.unfinished" / "new"
+    left.mkdir(parents=True)
+    (left / "model.safetensors").write_bytes(b"half")
+    save_model(small_model(), None, tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 def _pickle_named(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).write_bytes(pickle.dumps({"a": 1}))
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,15 +152,13 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
 
 @contextmanager
 def _replaced(path: Path) -> Iterator[Path]:
-    """A file to write to, which takes its place when it is complete and vanishes when it is not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    unfinished = Path(name)
+    """A file to write to, which takes its place when it is complete and vanishes when it is not.
+
+    What a killed run left of one is written over.
+    """
+    unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         yield unfinished
-        umask = os.umask(0)
-        os.umask(umask)
-        unfinished.chmod(0o666 & ~umask)
         unfinished.replace(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
