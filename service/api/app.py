@@ -21,6 +21,7 @@ from kdguard.service.api import (
     decisions,
     exchanges,
     health,
+    lineage,
     marks,
     problems,
     reports,
@@ -30,7 +31,7 @@ from kdguard.service.api import (
 from kdguard.service.api.access import Doorkeeper
 from kdguard.service.api.guard import Guard
 from kdguard.service.api.key_set import KeySet
-from kdguard.service.api.settings import Kafka, Settings
+from kdguard.service.api.settings import Kafka, Settings, Suspect
 from kdguard.service.api.state import Service
 from kdguard.service.api.tokens import Tokens
 from kdguard.service.gateway.deciding import Gateway
@@ -38,7 +39,7 @@ from kdguard.service.gateway.facts import Facts
 from kdguard.service.gateway.policy import Policy, read_policy
 from kdguard.service.gateway.recording import Recorder
 from kdguard.service.ingest.kafka import OTLP, Feeder, check_installed, connected
-from kdguard.service.live import learning, lineage_jobs, served_jobs
+from kdguard.service.live import learning, lineage_jobs, served_jobs, suspect_jobs
 from kdguard.service.live.baselines import shipped_baseline
 from kdguard.service.live.worker import Worker
 from kdguard.service.marks import jobs as mark_jobs
@@ -76,6 +77,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         uploads.router,
         baselines.router,
         administration.router,
+        lineage.router,
         marks.router,
         reports.router,
         subjects.router,
@@ -115,10 +117,20 @@ def open_service(settings: Settings) -> Service:
             lineage_jobs.KIND: lineage_jobs.LineageAudits(database, secrets).run,
             mark_jobs.KIND: mark_jobs.Checker(database, secrets, settings.data, vault).run,
         },
+        waits={
+            suspect_jobs.KIND: suspect_jobs.LiveAudits(
+                database, secrets, {(one.tenant, one.name): _endpoint(one) for one in settings.suspects}
+            ).run
+        },
     )
     service = Service(settings, database, secrets, gateway, vault, worker if settings.scores else None)
     service.feeders = [_feeder(service, source) for source in settings.kafka]
     return service
+
+
+def _endpoint(suspect: Suspect) -> suspect_jobs.Endpoint:
+    key = "none" if suspect.key is None else suspect.key.get_secret_value()
+    return suspect_jobs.Endpoint(key=key, **suspect.model_dump(exclude={"name", "tenant", "key"}))
 
 
 def _feeder(service: Service, source: Kafka) -> Feeder:

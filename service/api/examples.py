@@ -56,6 +56,12 @@ LINEAGE: dict[str, Any] = {
     "controls": [{"teacher_family": "a", "control": "other-1", "kind": "student_pool"}],
     "named": ["a"],
 }
+LIVE: dict[str, Any] = {name: LINEAGE[name] for name in ("families", "controls", "named")} | {
+    "endpoint": "rival",
+    "responses": [row for row in LINEAGE["responses"] if row["model"] != "student-7"],
+    "probes": [{"prompt_id": "p1", "prompt": "Why does bread rise?"}],
+    "manner": {"max_tokens": 256},
+}
 SERVED: dict[str, Any] = {
     "suspect": "student-7",
     "clean": ["other-1"],

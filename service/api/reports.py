@@ -15,18 +15,22 @@ from kdguard.errors import InputError
 from kdguard.report import saved
 from kdguard.report.html import TABLE_ROWS, render
 from kdguard.report.lineage import render_lineage
-from kdguard.service.api.access import Admin, Caller, Reader, Serving
+from kdguard.service.api.access import Admin, Auditor, Caller, Reader, Serving
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
-from kdguard.service.live import lineage_jobs
+from kdguard.service.live import lineage_jobs, suspect_jobs
 from kdguard.service.marks import cases
 from kdguard.service.store import jobs, trail, verdicts
 from kdguard.service.store.lines import first_lines
 
 router = APIRouter(tags=["reports"], responses=RESPONSES)
 
+LINEAGE_KINDS = (lineage_jobs.KIND, suspect_jobs.KIND)
 JobId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
 _HTML: dict[int | str, dict[str, Any]] = {200: {"content": {"text/html": {"schema": {"type": "string"}}}}}
+_LINES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}}
+}
 _BUNDLE: dict[int | str, dict[str, Any]] = {
     200: {"content": {BUNDLE_TYPE: {"schema": {"type": "string", "format": "binary"}}}}
 }
@@ -64,10 +68,22 @@ def get_job_report(job: JobId, caller: Reader, service: Serving) -> Response:
     """A lineage audit as a page to keep."""
     with service.database.write() as connection:
         told = jobs.job_of(connection, caller.tenant, job)
-        if told is None or told["kind"] != lineage_jobs.KIND or told["state"] != "done":
+        if told is None or told["kind"] not in LINEAGE_KINDS or told["state"] != "done":
             raise Problem(404, "not-found", "there is no such lineage audit that ended well")
         _record(connection, caller, "lineage.report", job)
     return _page(render_lineage(told["result"]), f"kdguard-lineage-{job[:12]}.html")
+
+
+@router.get("/v1/jobs/{job}/answers", response_class=Response, responses=_LINES)
+def get_answers(job: JobId, caller: Auditor, service: Serving) -> Response:
+    """What a live suspect answered, as JSON lines, for `kdguard lineage verify --responses`."""
+    with service.database.write() as connection:
+        kept = jobs.given_of(connection, caller.tenant, job)
+        lines = cases.opened_answers(service.secrets, job, kept or {})
+        if lines is None:
+            raise Problem(404, "not-found", "there is no such live audit that ended well")
+        _record(connection, caller, "lineage.answers", job)
+    return _file(lines, "application/x-ndjson", f"kdguard-answers-{job[:12]}.jsonl")
 
 
 @router.post("/v1/jobs/{job}/bundle", response_class=Response, responses=_BUNDLE)

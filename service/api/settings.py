@@ -10,6 +10,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kdguard.distill.teachers.permission import check_address
+from kdguard.errors import TeacherError
+
 HOURS_HELD = 24.0
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 Scope = Literal["ingest", "read", "decide", "audit", "admin"]
@@ -94,6 +97,42 @@ class Kafka(BaseModel):
     options: dict[str, SecretStr] = {}
 
 
+class Suspect(BaseModel):
+    """A model behind an OpenAI-compatible API that lineage audits of one tenant may ask.
+
+    Attributes:
+        name: By which an audit names it.
+        url: Of the API, with its version.
+        model: To ask for.
+        key: API key, if it needs one.
+        owned, permission: Whose it is, or who permits its use and where that is written; one of them is needed
+            beyond this machine.
+        requests_per_minute: Most requests; None = as many as go.
+        concurrency: Requests under way at once.
+        tenant: Whose audits.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    url: Annotated[str, Field(max_length=2000)]
+    model: Annotated[str, Field(min_length=1, max_length=200)]
+    key: SecretStr | None = None
+    owned: str | None = None
+    permission: str | None = None
+    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 8
+    tenant: str = "default"
+
+    @model_validator(mode="after")
+    def _may_be_asked(self) -> Suspect:
+        try:
+            check_address(self.url, owned=self.owned, permission=self.permission)
+        except TeacherError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
 class Settings(BaseSettings):
     """Settings of the scoring service.
 
@@ -124,6 +163,7 @@ class Settings(BaseSettings):
         trusted_proxies: Networks of TLS proxies whose `X-Forwarded-Proto` is believed, so that cookies are Secure.
         vault: Folder with the keys and ledger of each tenant's marks: `VAULT/TENANT/keys` and `VAULT/TENANT/ledger`.
         oidc: Issuer of bearer tokens, as JSON, or by `KDGUARD_SERVICE_OIDC__ISSUER` and so on; None = API keys only.
+        suspects: Models that live lineage audits may ask, as a JSON list; no other address is ever asked.
         kafka: Topics to read exchanges from, as a JSON list; needs `kdguard[kafka]`.
         docs: Whether the interactive description is served; its page loads scripts from elsewhere.
     """
@@ -160,6 +200,7 @@ class Settings(BaseSettings):
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     vault: Path | None = None
     oidc: Oidc | None = None
+    suspects: tuple[Suspect, ...] = ()
     kafka: tuple[Kafka, ...] = ()
     docs: bool = False
 
@@ -167,6 +208,13 @@ class Settings(BaseSettings):
     def _bodies_go_in_time(self) -> Settings:
         if self.hold_hours > HOURS_HELD:
             raise ValueError("hold_hours must be at most 24; to keep bodies for longer set retain_days")
+        return self
+
+    @model_validator(mode="after")
+    def _suspects_have_names(self) -> Settings:
+        names = [(one.tenant, one.name) for one in self.suspects]
+        if len(set(names)) < len(names):
+            raise ValueError("suspects of one tenant must have different names")
         return self
 
     @property

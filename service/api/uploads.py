@@ -1,9 +1,9 @@
-"""In: accounts table, lineage audits; out: jobs. And the deletion of an account."""
+"""In: accounts table; out: jobs. And the deletion of an account."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,24 +12,20 @@ import pandas as pd
 import pyarrow as pa
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 from sqlalchemy import update
 
 from kdguard.readers.rejects import Unfit
 from kdguard.scoring.facts import accounts_table
 from kdguard.service.api import examples
-from kdguard.service.api.access import Admin, Auditor, Caller, Ingester, Reader, Serving
+from kdguard.service.api.access import Admin, Caller, Ingester, Reader, Serving
 from kdguard.service.api.exchanges import ARROW, media_type
 from kdguard.service.api.problems import RESPONSES, Problem
 from kdguard.service.api.state import Service
 from kdguard.service.api.subjects import AccountId
 from kdguard.service.ingest.bodies import body_of
 from kdguard.service.live.baselines import mark_baselines
-from kdguard.service.live.errands import ASKED, folder_of
-from kdguard.service.live.learning import SEGMENTS, link_segments
-from kdguard.service.live.lineage_jobs import KIND
-from kdguard.service.live.served_jobs import KIND as SERVED
-from kdguard.service.marks.cases import input_of, lines_of
+from kdguard.service.live.errands import folder_of
 from kdguard.service.marks.forgetting import forget_in_marks
 from kdguard.service.store import jobs, trail, verdicts
 from kdguard.service.store.accounts import account_facts, forget_account, put_accounts
@@ -64,81 +60,6 @@ class Queued(BaseModel):
     """A job that was added."""
 
     job: str
-
-
-class LineageAsk(BaseModel):
-    """A lineage audit: answers of teachers, controls and suspects in one table."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.LINEAGE]})
-
-    responses: list[LineageRow] = Field(min_length=1, max_length=200_000)
-    families: str = Field(max_length=100_000, description="TOML, one table a family with its members.")
-    suspects: list[Annotated[str, Field(max_length=200)]] = Field(min_length=1, max_length=64)
-    controls: list[ControlRow] = Field(default=[], max_length=10_000)
-    control_kinds: list[Annotated[str, Field(max_length=64)]] = Field(default=[], max_length=8)
-    named: list[Annotated[str, Field(max_length=200)]] = Field(default=[], max_length=64)
-    adjust: bool = True
-    alpha: float = Field(0.01, gt=0, lt=1)
-
-
-class LikelihoodRow(BaseModel):
-    """How likely a model finds one answer, in nats, given its prompt."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = Field(max_length=200)
-    request_id: str = Field(max_length=1024)
-    logprob: Annotated[float, Field(allow_inf_nan=False)]
-
-
-class AnswerRow(BaseModel):
-    """What a model says to one prompt."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = Field(max_length=200)
-    prompt: str = Field(max_length=1_000_000)
-    response: str = Field(max_length=100_000)
-
-
-class ServedAsk(BaseModel):
-    """A log link: a suspect's readings of answers that the journal holds, and those of models that never saw them."""
-
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [examples.SERVED]})
-
-    suspect: str = Field(max_length=200)
-    clean: list[Annotated[str, Field(max_length=200)]] = Field(default=[], max_length=64)
-    likelihoods: list[LikelihoodRow] = Field(default=[], max_length=500_000)
-    answers: list[AnswerRow] = Field(default=[], max_length=200_000)
-    accounts: list[Annotated[str, Field(max_length=1024)]] = Field(
-        default=[], max_length=1_000, description="Named beforehand, tested together as one."
-    )
-    since_us: int | None = Field(None, ge=0, le=2**62, description="Microseconds since 1970.")
-    until_us: int | None = Field(None, ge=0, le=2**62)
-    deals: int = Field(9_999, ge=1, le=99_999, description="The floor of p is 1 / (this + 1).")
-    seed: int = Field(0, ge=0, lt=2**31)
-    alpha: float = Field(0.01, gt=0, lt=1)
-
-
-class LineageRow(BaseModel):
-    """One answer."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = Field(max_length=200)
-    prompt_id: str = Field(max_length=200)
-    response: str = Field(max_length=100_000)
-    prompt: str | None = Field(None, max_length=100_000, description="What was asked: echoes are told by it.")
-
-
-class ControlRow(BaseModel):
-    """One control of one family."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    teacher_family: str = Field(max_length=200)
-    control: str = Field(max_length=200)
-    kind: str = Field(max_length=64)
 
 
 @router.post(
@@ -203,50 +124,6 @@ def delete_account(account_id: AccountId, caller: Admin, service: Serving) -> Qu
         )
     service.gateway.facts.forget(caller.tenant, account_id)
     return Queued(job=job)
-
-
-@router.post("/v1/lineage", status_code=202)
-def post_lineage(asked: LineageAsk, caller: Reader, service: Serving) -> Queued:
-    """Test suspects against teacher families, as a job; the answers are erased when it ends."""
-    given = asked.model_dump(exclude={"responses", "controls"})
-    tables: dict[str, Sequence[BaseModel]] = {"responses": asked.responses, "controls": asked.controls}
-    sent = {
-        name: lines_of(row.model_dump(exclude_none=True) for row in rows)
-        for name, rows in tables.items()
-        if rows
-    }
-    given["inputs"] = [
-        input_of("families.toml", asked.families.encode()),
-        *(input_of(f"{name}.jsonl", lines) for name, lines in sent.items()),
-    ]
-    files = {f"{name}.jsonl": lines for name, lines in sent.items()}
-    return queued(service, caller, KIND, "lineage.ask", given, files)
-
-
-@router.post("/v1/lineage/served", status_code=202)
-def post_served(asked: ServedAsk, caller: Auditor, service: Serving) -> Queued:
-    """Rank accounts by how much a suspect prefers what they were served, as a job; as `kdguard lineage served`.
-
-    Only while retention is on: otherwise answers are erased after scoring, and there is nothing to link.
-    """
-    if not service.settings.retain_days:
-        why = "retention is off, so answers are erased after scoring; set retain_days to keep them"
-        raise Problem(409, "retention", why)
-    if bool(asked.likelihoods) == bool(asked.answers):
-        raise Problem(
-            422, "invalid", "give likelihoods, or answers where there are none: one kind of reading"
-        )
-    inbox = service.inbox(caller.tenant)
-    inbox.journal.seal()
-    told = asked.model_dump(exclude_none=True) | {"since_us": asked.since_us, "until_us": asked.until_us}
-    name = "likelihoods" if asked.likelihoods else "answers"
-    given = {"suspect": asked.suspect, "inputs": [input_of(f"{name}.jsonl", lines_of(told[name]))]}
-
-    def link(folder: Path) -> None:
-        link_segments(inbox.folders.journal, folder / SEGMENTS)
-
-    files = {ASKED: orjson.dumps(told)}
-    return queued(service, caller, SERVED, "lineage.served", given, files, link)
 
 
 def queued(

@@ -48,7 +48,7 @@ class LineageAudits:
         Raises:
             InputError: Families, controls or answers cannot be used.
         """
-        compared, suspects = _compared(job.given, folder), job.given["suspects"]
+        compared, suspects = against(job.given, folder), job.given["suspects"]
         table = compared.table()
         judged = []
         for at, suspect in enumerate(suspects):
@@ -58,8 +58,8 @@ class LineageAudits:
         found = compared.doubted(replace(judged[0], verdicts=verdicts), suspects)
         inputs = tuple(job.given["inputs"])
         ranked = {verdict.suspect for verdict in found.verdicts if verdict.ranked is not None}
-        kept = {suspect: _case(_of(found, suspect), compared, inputs) for suspect in ranked}
-        result = _record(found, compared, inputs) | {"bundles": sorted(kept)}
+        kept = {suspect: case_of(_of(found, suspect), compared, inputs) for suspect in ranked}
+        result = record_of(found, compared, inputs) | {"bundles": sorted(kept)}
         return Done(result, dict(job.given) | (cases.sealed(self.secrets, job.id, kept) if kept else {}))
 
 
@@ -68,7 +68,7 @@ def _of(found: Found, suspect: str) -> Found:
     return replace(found, verdicts=tuple(one for one in found.verdicts if one.suspect == suspect))
 
 
-def _case(found: Found, compared: Against, inputs: tuple[Mapping[str, Any], ...]) -> Case:
+def case_of(found: Found, compared: Against, inputs: tuple[Mapping[str, Any], ...]) -> Case:
     """What a bundle on one suspect is made of."""
     return Case(
         test=NAME,
@@ -80,15 +80,22 @@ def _case(found: Found, compared: Against, inputs: tuple[Mapping[str, Any], ...]
     )
 
 
-def _record(found: Found, compared: Against, inputs: tuple[Mapping[str, Any], ...]) -> dict[str, Any]:
+def record_of(
+    found: Found, compared: Against, inputs: tuple[Mapping[str, Any], ...], route: str = "/v1/lineage"
+) -> dict[str, Any]:
     """What a report draws: no answer stands in it, for they are erased when the audit ends."""
     whole = found.with_overlap()
     alpha = compared.claim.alpha
-    about = {"inputs": list(inputs), "facts": compared.facts(), "command": "POST /v1/lineage"}
+    about = {"inputs": list(inputs), "facts": compared.facts(), "command": f"POST {route}"}
     return record(whole.verdicts, alpha, whole.overlaps, whole.confounds(alpha), {}, about)
 
 
-def _compared(given: Mapping[str, Any], folder: Path) -> Against:
+def against(given: Mapping[str, Any], folder: Path) -> Against:
+    """What suspects are compared with, of the tables in a job's folder.
+
+    Raises:
+        InputError: Families, controls or answers cannot be used.
+    """
     frame, same_prompts = once_each(read_frame(folder / RESPONSES, COLUMNS))
     listed = folder / CONTROLS
     table = read_controls(listed) if listed.exists() else None
@@ -99,7 +106,8 @@ def _compared(given: Mapping[str, Any], folder: Path) -> Against:
         () if table is None else tuple(given["control_kinds"]) or usual_kinds(table),
         default_tests(),
         Claim(alpha=given["alpha"], named=tuple(given["named"]), adjust=given["adjust"]),
-        _SEED,
+        given.get("seed", _SEED),
+        given.get("budget"),
         same_prompts=same_prompts,
     )
 

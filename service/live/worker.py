@@ -55,6 +55,7 @@ class Worker:
         signal_days: Days before the newest exchange that signals are kept; 0 = for ever.
         private_webhooks: Whether webhooks may go to private addresses.
         errands: Jobs that are done beside scoring, by kind.
+        waits: Jobs that mostly wait for somebody else, by kind; they delay no errand.
         clock: Seconds, never going back.
         failed: What failed in the latest step, by kind; None = nothing.
     """
@@ -69,6 +70,7 @@ class Worker:
     signal_days: int = 0
     private_webhooks: bool = False
     errands: Mapping[str, Work] = field(default_factory=dict)
+    waits: Mapping[str, Work] = field(default_factory=dict)
     clock: Callable[[], float] = time.monotonic
     failed: str | None = None
     _ending: threading.Event = field(default_factory=threading.Event)
@@ -76,11 +78,9 @@ class Worker:
     _tenants: dict[str, _Tenant] = field(default_factory=dict)
 
     def start(self) -> None:
-        """Work in threads of its own until `stop`: one scores, one sends webhooks, one does the other jobs."""
-        self._threads = [
-            threading.Thread(target=work, name=work.__name__, daemon=True)
-            for work in (self.score, self.send_news, self.run_errands)
-        ]
+        """Work in threads of its own until `stop`: one scores, one sends webhooks, two do the other jobs."""
+        works = [self.score, self.send_news, self.run_errands, *([self.run_waits] if self.waits else [])]
+        self._threads = [threading.Thread(target=work, name=work.__name__, daemon=True) for work in works]
         for thread in self._threads:
             thread.start()
 
@@ -114,15 +114,25 @@ class Worker:
         """Do jobs, and prune, until `stop`."""
         next_prune = 0.0
         while not self._ending.wait(_IDLE_S):
-            failures: list[str] = []
-            for kind, work in self.errands.items():
-                job = self._attempt(partial(jobs.lease, self.database, kind), failures)
-                if job is not None:
-                    self._attempt(partial(carry_out, self.database, self.data, job, work), failures)
+            failures = self._do_jobs(self.errands)
             if self.clock() >= next_prune:
                 self._attempt(partial(prune, self.database), failures)
                 self._attempt(partial(drop_left_over, self.data), failures)
                 next_prune = self.clock() + _PRUNE_S
+
+    def run_waits(self) -> None:
+        """Do jobs that wait for somebody else, until `stop`."""
+        while not self._ending.wait(_IDLE_S):
+            self._do_jobs(self.waits)
+
+    def _do_jobs(self, works: Mapping[str, Work]) -> list[str]:
+        """Do a job of each kind that there is one of; what failed."""
+        failures: list[str] = []
+        for kind, work in works.items():
+            job = self._attempt(partial(jobs.lease, self.database, kind), failures)
+            if job is not None:
+                self._attempt(partial(carry_out, self.database, self.data, job, work), failures)
+        return failures
 
     def step(self) -> bool:
         """Do what is due; whether there was anything to take in. What fails for one tenant does not stop the others."""

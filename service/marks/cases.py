@@ -32,6 +32,18 @@ def opened(secrets: Secrets, job: str, kept: Mapping[str, Any]) -> dict[str, Cas
     return {about: case_from_json(case) for about, case in told.items()}
 
 
+def sealed_answers(secrets: Secrets, job: str, lines: bytes) -> dict[str, Any]:
+    """What a suspect answered, as a job keeps it."""
+    return {"answers": base64.b64encode(secrets.wrap(zlib.compress(lines), f"answers {job}")).decode()}
+
+
+def opened_answers(secrets: Secrets, job: str, kept: Mapping[str, Any]) -> bytes | None:
+    """What `sealed_answers` took; None where a job kept none."""
+    if "answers" not in kept:
+        return None
+    return zlib.decompress(secrets.unwrap(base64.b64decode(kept["answers"]), f"answers {job}"))
+
+
 def lines_of(rows: Iterable[Mapping[str, Any]]) -> bytes:
     """Rows as a file that whoever sent them can write too: one JSON object a line, its names in order."""
     options = orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from kdguard.service.api import administration, marks, uploads
 from kdguard.service.api.access import Serving
 from kdguard.service.api.problems import Problem
-from kdguard.service.live.lineage_jobs import KIND
+from kdguard.service.api.reports import LINEAGE_KINDS
 from kdguard.service.live.served_jobs import KIND as SERVED
 from kdguard.service.marks.jobs import KIND as MARK_CHECK
 from kdguard.service.pages import queries
@@ -32,7 +32,7 @@ VERIFIED_AT_ONCE = 5_000
 def get_audits(request: Request, visitor: Looking, service: Serving) -> Response:
     """Lineage audits, the newest first."""
     found = uploads.list_jobs(visitor.caller, service, _JOBS)
-    audits = [job for job in found if job.kind in (KIND, SERVED)]
+    audits = [job for job in found if job.kind in (*LINEAGE_KINDS, SERVED)]
     return page(request, "lineage.html.j2", visitor=visitor, current="lineage", audits=audits)
 
 
@@ -50,7 +50,7 @@ def get_audit(job: str, request: Request, visitor: Looking, service: Serving) ->
             audit=audit,
             **_first(lines),
         )
-    if audit.kind != KIND:
+    if audit.kind not in LINEAGE_KINDS:
         raise Problem(404, "not-found", "there is no such lineage audit")
     return page(request, "audit.html.j2", visitor=visitor, current="lineage", audit=audit)
 
