@@ -1,30 +1,41 @@
 """Pages of a million accounts, each beside `/livez` of the same service in the same run.
 
-`python -m tests.bench.service_pages [--accounts 1000000] [--times 20] [--folder DIR]`: one JSON line a page, with wall
-milliseconds (median, 95th percentile) and CPU milliseconds of the process, which can be compared on a busy machine.
+`python -m tests.bench service-pages [--accounts 1000000] [--times 20] [--folder DIR | --postgres]`: one JSON line a
+page, with wall milliseconds (median, 95th percentile) and CPU milliseconds of this process and of PostgreSQL's, which can
+be compared on a busy machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import json
+import os
 import random
 import re
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
+from sqlalchemy import create_engine
 
 from tests.scoring_service.pages.visiting import Browser, signed_in
-from tests.scoring_service.running import Running, running
+from tests.scoring_service.postgres import Cluster, started
+from tests.scoring_service.running import running
 
 _COLUMNS = (
     "tenant, kind, subject, rank, decision, p_value, score, requests, stratum, changed_us, before, body"
 )
+_COUNTED = "SELECT decision, count(*) FROM verdicts GROUP BY decision"
 _STRATA = ("chat", "batch|agent+batch", "unverified|product")
 
 
@@ -40,14 +51,41 @@ def fill(database: Path, accounts: int, seed: int = 0) -> None:
         connection.executemany(f"INSERT INTO verdicts ({_COLUMNS}) VALUES ({places})", _rows(accounts, seed))
         for _, sql in kept:
             connection.execute(sql)
-        decisions = dict(
-            connection.execute("SELECT decision, count(*) FROM verdicts GROUP BY decision").fetchall()
-        )
-        told = {"accounts": accounts, "decisions": decisions, "guarantee_state": "active"}
+        decisions = dict(connection.execute(_COUNTED).fetchall())
         connection.execute(
-            "INSERT INTO summaries VALUES ('default', 1, ?, 1)", (json.dumps({**told, "alpha": 0.01}),)
+            "INSERT INTO summaries VALUES ('default', 1, ?, 1)", (_summary(accounts, decisions),)
         )
     connection.close()
+
+
+def fill_postgres(url: str, accounts: int, seed: int = 0) -> None:
+    """The same in a database of PostgreSQL, with statistics, as its autovacuum would make them."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        named = "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix_verdicts_%'"
+        kept = connection.exec_driver_sql(named).fetchall()
+        for name, _ in kept:
+            connection.exec_driver_sql(f"DROP INDEX {name}")
+        rows = _rows(accounts, seed)
+        while some := list(islice(rows, 100_000)):
+            told = io.StringIO()
+            csv.writer(told).writerows(some)
+            told.seek(0)
+            copied = f"COPY verdicts ({_COLUMNS}) FROM STDIN WITH (FORMAT csv)"
+            cursor: Any = connection.connection.cursor()
+            cursor.execute(copied, stream=told)
+        for _, sql in kept:
+            connection.exec_driver_sql(sql)
+        decisions = {name: count for name, count in connection.exec_driver_sql(_COUNTED)}
+        put = "INSERT INTO summaries VALUES ('default', 1, %s, 1)"
+        connection.exec_driver_sql(put, (_summary(accounts, decisions),))
+        connection.exec_driver_sql("VACUUM ANALYZE")
+    engine.dispose()
+
+
+def _summary(accounts: int, decisions: Mapping[str, int]) -> str:
+    told = {"accounts": accounts, "decisions": decisions, "guarantee_state": "active"}
+    return json.dumps({**told, "alpha": 0.01})
 
 
 def _rows(accounts: int, seed: int) -> Iterator[tuple[object, ...]]:
@@ -86,17 +124,23 @@ def pages(browser: Browser) -> dict[str, str]:
     }
 
 
-def measure(service: Running, browser: Browser, name: str, path: str, times: int) -> dict[str, object]:
+def measure(
+    browser: Browser, name: str, path: str, times: int, cpu_s: Callable[[], float]
+) -> dict[str, object]:
     """Ask for one page over and over."""
     client: httpx.Client = browser.client
-    took, cpu = [], time.process_time()
+    took, cpu = [], cpu_s()
     for _ in range(times):
         began = time.perf_counter()
         assert client.get(path).status_code == 200, path
         took.append((time.perf_counter() - began) * 1e3)
-    cpu_ms = (time.process_time() - cpu) * 1e3 / times
+    cpu_ms = (cpu_s() - cpu) * 1e3 / times
     p50, p95 = np.percentile(took, [50, 95])
     return {"page": name, "p50_ms": round(p50, 1), "p95_ms": round(p95, 1), "cpu_ms": round(cpu_ms, 1)}
+
+
+def _cpu_s(cluster: Cluster) -> float:
+    return time.process_time() + cluster.cpu_s()
 
 
 def main() -> None:
@@ -105,16 +149,27 @@ def main() -> None:
     parser.add_argument("--accounts", type=int, default=1_000_000)
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--postgres", action="store_true", help="start a PostgreSQL instead of SQLite")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = given.folder or Path(temporary)
-        with running(folder, scores=False) as service:
-            if not (folder / "filled").exists():
+    print(json.dumps({"load_average": os.getloadavg()[0]}), flush=True)
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as open_servers:
+        folder: Path = given.folder or Path(temporary)
+        settings: dict[str, Any] = {}
+        cpu_s: Callable[[], float] = time.process_time
+        if given.postgres:
+            cluster = open_servers.enter_context(started())
+            settings["database_url"] = cluster.fresh()
+            cpu_s = partial(_cpu_s, cluster)
+        with running(folder, scores=False, **settings) as service:
+            if given.postgres:
+                fill_postgres(settings["database_url"], given.accounts)
+            elif not (folder / "filled").exists():
                 fill(folder / "kdguard.db", given.accounts)
                 (folder / "filled").touch()
             browser = signed_in(service, service.key())
             for name, path in pages(browser).items():
-                print(json.dumps(measure(service, browser, name, path, given.times)), flush=True)
+                print(json.dumps(measure(browser, name, path, given.times, cpu_s)), flush=True)
+    print(json.dumps({"load_average": os.getloadavg()[0]}))
 
 
 if __name__ == "__main__":

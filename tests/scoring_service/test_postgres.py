@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import random
-import shutil
-import signal
-import subprocess
-import tempfile
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import combinations_with_replacement, product
 from pathlib import Path
@@ -29,85 +21,19 @@ from kdguard.service.store.database import Database
 from kdguard.service.store.listing import SORTS, Filter, list_verdicts
 from kdguard.service.store.tables import DISPOSITIONS, METADATA, TENANTS, VERDICTS
 from tests.scoring_service import logs
+from tests.scoring_service.postgres import Cluster, missing, started
 from tests.scoring_service.running import NDJSON, running, scored, until, verdicts
 from tests.scoring_service.test_equality import batch, told_by
 
 LOG = logs.rows(81)
 
 
-def _programs() -> Path | None:
-    places = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    on_path = shutil.which("initdb")
-    return places[-1].parent if places else Path(on_path).resolve().parent if on_path else None
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """PostgreSQL that was started for tests.
-
-    Attributes:
-        url: SQLAlchemy URL.
-        control: `pg_ctl` with its folder.
-        run: How its programs are run.
-    """
-
-    url: str
-    control: Sequence[str | Path]
-    run: Mapping[str, Any]
-
-    def fresh(self) -> str:
-        """URL of a database of its own."""
-        name = f"fresh_{uuid.uuid4().hex}"
-        server = create_engine(self.url, isolation_level="AUTOCOMMIT")
-        with server.connect() as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        server.dispose()
-        return self.url.replace("/postgres?", f"/{name}?")
-
-    def start(self) -> None:
-        """Start it."""
-        folder = self.run["cwd"]
-        options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
-        subprocess.run([*self.control, "-o", options, "start"], **self.run)
-
-    def stop(self) -> None:
-        """Stop it at once, as a crash would."""
-        subprocess.run([*self.control, "-m", "immediate", "stop"], **self.run)
-
-    def freeze(self, number: signal.Signals) -> None:
-        """Stop every process of it in its tracks, or let them go on."""
-        (first, *_) = (self.run["cwd"] / "data" / "postmaster.pid").read_text().splitlines()
-        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        for pid in (first, *children):
-            os.kill(int(pid), number)
-
-
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    programs = _programs()
-    if programs is None:
-        pytest.skip("needs PostgreSQL's initdb and pg_ctl: apt-get install postgresql")
-    # pytest's own folder is closed to the user postgres
-    folder = Path(tempfile.mkdtemp(prefix="kdguard-pg-"))
-    user: dict[str, int] = {}
-    if os.geteuid() == 0:  # PostgreSQL does not run as root
-        try:
-            entry = pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("needs the user postgres, which Debian's package makes, when tests run as root")
-        user = {"user": entry.pw_uid, "group": entry.pw_gid}
-        os.chown(folder, entry.pw_uid, entry.pw_gid)
-    data = folder / "data"
-    run: dict[str, Any] = {"check": True, "capture_output": True, "cwd": folder, **user}
-    subprocess.run([programs / "initdb", "-D", data, "-A", "trust", "-U", "kdguard", "-E", "UTF8"], **run)
-    control: list[str | Path] = [programs / "pg_ctl", "-D", data, "-w", "-l", folder / "log"]
-    made = Cluster(f"postgresql+pg8000://kdguard@/postgres?unix_sock={folder}/.s.PGSQL.5432", control, run)
-    made.start()
-    try:
+    if why := missing():
+        pytest.skip(why)
+    with started() as made:
         yield made
-    finally:
-        made.stop()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

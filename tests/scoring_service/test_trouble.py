@@ -21,8 +21,9 @@ from kdguard.service.ingest.journal import Journal
 from kdguard.service.store import database, jobs
 from kdguard.service.store.api_keys import make_tenant
 from tests.scoring_service import logs
+from tests.scoring_service.postgres import Cluster
 from tests.scoring_service.running import NDJSON, client, forked, running, scored, until
-from tests.scoring_service.test_postgres import Cluster, cluster
+from tests.scoring_service.test_postgres import cluster
 
 __all__ = ["cluster"]
 
