@@ -1,8 +1,8 @@
 """Pages of a million accounts, each beside `/livez` of the same service in the same run.
 
 `python -m tests.bench service-pages [--accounts 1000000] [--times 20] [--folder DIR | --postgres]`: one JSON line a
-page, with wall milliseconds (median, 95th percentile) and CPU milliseconds of this process and of PostgreSQL's, which can
-be compared on a busy machine.
+page, with wall milliseconds (median, 95th percentile) and CPU milliseconds of this process and of PostgreSQL's, to be
+compared on a busy machine.
 """
 
 from __future__ import annotations
