@@ -46,4 +46,6 @@ def attack(
     counts, spent = manifest["counts"], manifest["spent"]
     told = f"{counts['attack_exchanges']:,} attack requests from {counts['attack_accounts']:,} accounts"
     told += f", {spent['tokens']:,} tokens, {spent['failed_requests']:,} failed"
+    if untold := manifest.get("answers_without_logprobs"):
+        told += f", {untold:,} answers without the log-probabilities asked for"
     typer.echo(f"wrote {out}: {told}", err=True)

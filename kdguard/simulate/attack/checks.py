@@ -82,6 +82,11 @@ def _check_budget(recipe: Recipe, where: str) -> None:
             f"{where}: impossible budget: one request may take ask.max_tokens = {most} tokens, budget.output_tokens is "
             f"{budget.output_tokens}; raise it or lower ask.max_tokens"
         )
+    if budget.money is not None and not budget.output_price_per_million + budget.input_price_per_million:
+        raise AttackError(
+            f"{where}: impossible budget: budget.money is {budget.money:g}, but nothing costs anything; give "
+            "output_price_per_million or input_price_per_million"
+        )
     price = budget.output_price_per_million * most / 1e6
     if budget.money is not None and budget.money < price:
         raise AttackError(

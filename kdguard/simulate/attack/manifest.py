@@ -11,6 +11,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from kdguard.distill.teachers.budget import Price, Spent
 from kdguard.distill.transcripts import folder as layout
@@ -48,7 +49,8 @@ def manifest_of(
         found: What the attack brought home: a `student` gets its parents.
         files: Digests of the log's files.
     """
-    sealed, student = layout.read_manifest(out), found.get("student")
+    sealed, student, log = layout.read_manifest(out), found.get("student"), simulated.table()
+    ours = log.filter(pc.is_in(log["request_id"], value_set=pa.array(plan.request_id)))
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "attack",
@@ -67,7 +69,8 @@ def manifest_of(
             "attack_requests": int(plan.attack.sum()),
             "accounts": _used(plan),
         },
-        "spent": _spent(simulated.table(), plan, price_of(recipe)),
+        "spent": _spent(ours, price_of(recipe)),
+        "answers_without_logprobs": _untold(ours, out),
         "stopped_by": stopped_by,
         "counts": counts(simulated),
         "student": None,
@@ -95,9 +98,8 @@ def price_of(recipe: Recipe) -> Price:
     )
 
 
-def _spent(log: pa.Table, plan: Plan, price: Price) -> dict[str, Any]:
+def _spent(ours: pa.Table, price: Price) -> dict[str, Any]:
     """What the attack's requests used, and how many of them had no usable answer."""
-    ours = log.filter(pc.is_in(log["request_id"], value_set=pa.array(plan.request_id)))
     sums = ours.group_by("request_id").aggregate(
         [("input_tokens", "max"), ("output_tokens", "sum"), ("status", "min")]
     )
@@ -106,6 +108,14 @@ def _spent(log: pa.Table, plan: Plan, price: Price) -> dict[str, Any]:
         total = total.plus(price.of(row["input_tokens_max"] or 0, row["output_tokens_sum"] or 0))
         failed += row["status_min"] != 200
     return total.record() | {"failed_requests": failed}
+
+
+def _untold(ours: pa.Table, out: Path) -> int:
+    """Answers that came without the log-probabilities that were asked for: a teacher may leave them away."""
+    asked = ours.filter(pc.and_(pc.equal(ours["logprobs"], True), pc.equal(ours["status"], 200)))
+    told = pq.read_table(out / layout.TOKENS_FILE, columns=["request_id", "choice"])
+    keys = asked.select(["request_id", "choice"])
+    return int(keys.join(told, ["request_id", "choice"], join_type="left anti").num_rows)
 
 
 def _marked(plan: Plan, bit: int) -> int:

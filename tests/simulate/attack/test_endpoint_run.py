@@ -94,6 +94,13 @@ def test_what_failed_for_good_is_in_the_log_and_teaches_nothing(tmp_path: Path) 
     assert manifest["student"]["documents"]["teacher"] == 18
 
 
+def test_missing_logprobs_are_told(tmp_path: Path) -> None:
+    with serving(Script(_says)) as script:
+        recipe = RECIPE.format(url=script.url, more="").replace("[ask]", "[ask]\ntop_logprobs = 2")
+        manifest = run_attack(recipe_from(recipe), tmp_path)
+    assert manifest["answers_without_logprobs"] == 24
+
+
 def test_killed_runs_go_on_and_ask_nothing_twice(tmp_path: Path) -> None:
     """kill -9 while the teacher is being asked; at most the exchange in flight is asked again."""
     recipe = tmp_path / "recipe.toml"

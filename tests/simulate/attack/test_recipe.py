@@ -46,6 +46,10 @@ def test_the_digest_is_of_the_meaning_not_of_the_layout() -> None:
             changed(TEXT, requests="requests = 40\nmoney = 1e-9\noutput_price_per_million = 10.0"),
             "impossible budget: one request may cost",
         ),
+        (
+            changed(TEXT, requests="requests = 40\nmoney = 1.0"),
+            "impossible budget: budget.money is 1, but nothing costs anything",
+        ),
         (changed(TEXT, requests="requests = 1").replace("0.25", "0.9"), "leaves no attack among 1 requests"),
         (
             TEXT + '\n[prompts]\nselection = "entropy"\nrounds = 50',
