@@ -34,6 +34,10 @@ class Bets:
     margin: float
     backed: bool
 
+    def among(self, places: npt.NDArray[np.int64]) -> Bets:
+        """Those on some of the suspects."""
+        return Bets(self.log10_e[places], self.course[:, places], self.margin, self.backed)
+
 
 def no_bets(suspects: int) -> Bets:
     """Nothing staked: there was nobody to bet against."""

@@ -19,6 +19,11 @@ from kdguard.lineage.ranking import Standing
 from kdguard.lineage.verdict import Lineage, LineageVerdict, adjusted, conclude
 
 _NOTHING_SHARED = "no prompt was answered by suspect, family and controls alike"
+_NO_CONTROL = "no control of the family has answers: --controls must name models of the table for it"
+_NO_RIVAL = (
+    "no family of another vendor has answers, so likeness to this one cannot be told from what all answers share: list "
+    "rival families, with a vendor each"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +69,22 @@ class Subject:
 
     Attributes:
         name: Model.
-        at: Place among the suspects.
+        at: Place among the suspects that standings and bets are about.
         unfit: Why its answers cannot be tested; None = they can.
         alike: Whether it is consistent with each family, shape (K,).
+        heard: Which of the prompts asked it answered, in their order.
     """
 
     name: str
     at: int
     unfit: str | None
     alike: npt.NDArray[np.bool_]
+    heard: npt.NDArray[np.bool_]
+
+    @property
+    def answers(self) -> int:
+        """Prompts that it answered."""
+        return int(self.heard.sum())
 
 
 def concluded(
@@ -108,7 +120,7 @@ def _verdict(
     standing, bets = tested[0].standing, tested[0].bets
     count, paid_for = int(standing.controls[subject.at]), families_tested if question.corrected else 1
     ranked = not np.isnan(standing.score[subject.at])
-    unfit = subject.unfit or (None if ranked else _NOTHING_SHARED)
+    unfit = subject.unfit or (None if ranked and count else _unranked(family, question))
     told_apart = bool(question.controls.told_apart[family])
     verdict, reason = conclude(p_adjusted, count, paid_for, question.alpha, told_apart=told_apart)
     if unfit is not None:
@@ -124,7 +136,7 @@ def _verdict(
         p_floor=1.0 / (count + 1.0),
         log10_e=None if unfit else round(float(bets.log10_e[subject.at]), 6),
         score=None if unfit else round(float(standing.score[subject.at]), 6),
-        queries=_queries(p_at_look, verdict, paid_for, question),
+        queries=_queries(subject, p_at_look, verdict, paid_for, question),
         controls=count,
         families_tested=paid_for,
         evidence=_evidence(subject, family, tested, question) if ranked else (),
@@ -134,12 +146,25 @@ def _verdict(
     )
 
 
-def _queries(p_at_look: npt.NDArray[np.float64], verdict: Lineage, paid_for: int, question: Question) -> int:
-    """Prompts at the first look that would have decided; all that were asked where none did."""
+def _unranked(family: int, question: Question) -> str:
+    """Why there is no rank."""
+    if not question.controls.allowed[family].any():
+        return _NO_CONTROL
+    return _NOTHING_SHARED if question.families.other_vendor[family].any() else _NO_RIVAL
+
+
+def _queries(
+    subject: Subject,
+    p_at_look: npt.NDArray[np.float64],
+    verdict: Lineage,
+    paid_for: int,
+    question: Question,
+) -> int:
+    """Prompts answered by the first look that would have decided; all answers where none did."""
     decided = np.flatnonzero(p_at_look * paid_for <= question.alpha)
     if verdict is Lineage.SUPPORTED and len(decided):
-        return question.looks[int(decided[0])]
-    return question.asked
+        return int(subject.heard[: question.looks[int(decided[0])]].sum())
+    return subject.answers
 
 
 def _evidence(
@@ -156,17 +181,25 @@ def _evidence(
 
 
 def _rank(subject: Subject, family: str, one: Tested, question: Question) -> Evidence:
+    """The rank over all prompts; of a suspect that was stopped before them that of the suprema at the stop."""
     above, count = int(one.standing.above[subject.at]), int(one.standing.controls[subject.at])
+    p_value, when = float(one.standing.p_fixed[subject.at]), "over all prompts"
+    if question.asked < question.looks[-1]:
+        p_value = float(one.standing.p_at_look[question.last_look, subject.at])
+        above, when = (
+            round(p_value * (count + 1)) - 1,
+            f"at some look as the suspect over {question.asked} prompts",
+        )
     return Evidence(
         detector=one.test.name,
         version=one.test.version,
         subject=subject.name,
         guarantee=Guarantee.CONFORMAL,
         score=round(float(one.standing.score[subject.at]), 6),
-        p_value=float(one.standing.p_fixed[subject.at]),
+        p_value=p_value,
         p_floor=1.0 / (count + 1.0),
-        n=question.asked,
-        summary=f"{one.test.summary} {family}: {above} of {count} controls stand as high over all prompts",
+        n=subject.answers,
+        summary=f"{one.test.summary} {family}: {above} of {count} controls stand as high {when}",
     )
 
 
@@ -180,7 +213,7 @@ def _wager(subject: Subject, one: Tested, question: Question) -> Evidence:
         guarantee=Guarantee.DESCRIPTIVE,
         score=log10_e,
         log10_e=log10_e,
-        n=question.asked,
+        n=subject.answers,
         summary=(
             f"a bet at {10**log10_e:.3g} to 1 that ranks exceed a half by more than {one.bets.margin:.2f}: a claim at "
             f"1/{question.alpha:g} is false with chance {question.alpha:g} (margin) + {question.alpha:g} (bet){backing}"
@@ -195,7 +228,7 @@ def _likeness(subject: Subject, family: str, one: Tested, question: Question) ->
         subject=subject.name,
         guarantee=Guarantee.DESCRIPTIVE,
         score=round(float(one.standing.score[subject.at]), 6),
-        n=question.asked,
+        n=subject.answers,
         summary=(
             f"consistent with {family}, among listed families: {LEAST_SCORE:g} above the controls and {LEAST_GAP:g} "
             f"above every competitor; where the true vendor was not listed, {NAMED_WRONGLY:.0%} of suspects were "

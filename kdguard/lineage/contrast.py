@@ -43,10 +43,15 @@ def looks(prompts: int) -> tuple[int, ...]:
     return (*counts, prompts)
 
 
-def means_at_looks(contrast: Floats) -> Floats:
-    """Mean contrast over the first prompts at every look, shape (L, M, K); NaN where nothing is known."""
-    known = ~np.isnan(contrast)
-    places = np.array(looks(len(contrast))) - 1
-    total = np.cumsum(np.where(known, contrast, 0.0), axis=0)[places]
-    count = np.cumsum(known, axis=0)[places]
+def means_at_looks(contrast: Floats, heard: npt.NDArray[np.bool_]) -> Floats:
+    """Mean contrast over the first prompts at every look, shape (L, M, K); NaN where nothing is known.
+
+    Args:
+        contrast: Shape (P, M, K); NaN = not known.
+        heard: Prompts that count, for whichever model, shape (P,).
+    """
+    known = ~np.isnan(contrast) & heard[:, None, None]
+    starts = [0, *looks(len(contrast))[:-1]]
+    total = np.add.reduceat(np.where(known, contrast, 0.0), starts, axis=0).cumsum(axis=0)
+    count = np.add.reduceat(known, starts, axis=0, dtype=np.int64).cumsum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

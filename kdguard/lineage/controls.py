@@ -52,7 +52,7 @@ def listed_controls(
     """
     unknown = sorted(set(kinds) - set(table["kind"]))
     if unknown:
-        have = ", ".join(sorted(set(table["kind"].astype(str))))
+        have = ", ".join(sorted({str(kind) for kind in table["kind"] if kind})) or "none in its column 'kind'"
         raise LineageError(f"no control is of kind {', '.join(unknown)}; the file has {have}")
     family = {name: at for at, name in enumerate(families.names)}
     model = {name: at for at, name in enumerate(responses.models)}

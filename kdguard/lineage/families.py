@@ -140,12 +140,13 @@ def place_families(families: Sequence[Family], responses: Responses) -> Families
             f"{', '.join(families[0].members) if families else 'none'}"
         )
     for at, family in enumerate(present):
-        for member in family.members:
+        for member in dict.fromkeys(family.members):
             if member not in known:
                 continue
             if of_model[known[member]] >= 0:
                 raise LineageError(
-                    f"model '{member}' must be in one family, is in '{family.name}' and another"
+                    f"model '{member}' must be in one family, is in '{present[of_model[known[member]]].name}' and "
+                    f"'{family.name}'"
                 )
             of_model[known[member]] = at
     absent = tuple(family.name for family in families if family not in present)

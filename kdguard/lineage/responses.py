@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from kdguard.errors import LineageError
 from kdguard.lineage.order import place_in_order
-from kdguard.lineage.tables import read_frame
+from kdguard.lineage.tables import read_frame, with_ids
 from kdguard.readers.handed import must_have
 
 COLUMNS = ("model", "prompt_id", "response")
@@ -86,10 +86,9 @@ def responses_of(frame: pd.DataFrame, *, seed: int = 0, name: str = "responses")
         LineageError: A column is missing, or there are no rows.
     """
     must_have(list(frame.columns), COLUMNS, name, LineageError)
-    frame = frame[list(COLUMNS)].dropna(subset=["model", "prompt_id"])
+    frame = with_ids(frame[list(COLUMNS)])
     if frame.empty:
         raise LineageError(f"{name}: must have at least one row with a model and a prompt_id, got none")
-    frame = frame.assign(model=frame["model"].astype(str), prompt_id=frame["prompt_id"].astype(str))
     once = frame.drop_duplicates(["model", "prompt_id"])
     models = tuple(sorted(once["model"].unique()))
     prompts = tuple(sorted(once["prompt_id"].unique(), key=lambda prompt: place_in_order(seed, prompt)))

@@ -21,11 +21,15 @@ from kdguard.lineage.protocol import Affinity
 from kdguard.lineage.quality import unusable
 from kdguard.lineage.ranking import stand_over
 from kdguard.lineage.responses import Responses, shares_of_equal_answers
-from kdguard.lineage.verdict import LineageVerdict
+from kdguard.lineage.verdict import LineageVerdict, checked_level
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+
+FEWEST_SHARED = 0.5
+"""Share of a suspect's prompts that a control must have answered: over few prompts a mean strays further."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,18 @@ class Claim:
         adjust: Correct over the families tested; families named beforehand need no correction.
         asked: Prompts the suspects have been asked, where asking stopped early; None = all of the table's. Controls
             keep all of theirs: a rank under optional stopping needs their suprema over every look.
+
+    Raises:
+        LineageError: Alpha is no level of a test.
     """
 
     alpha: float = 0.01
     named: tuple[str, ...] = ()
     adjust: bool = True
     asked: int | None = None
+
+    def __post_init__(self) -> None:
+        checked_level(self.alpha)
 
 
 def run_tests(
@@ -75,28 +85,31 @@ def run_tests(
     """
     columns = np.array([responses.place(name) for name in suspects], np.int64)
     wanted = _wanted(families, claim.named)
+    asked = claim.asked or len(responses.prompts)
+    lots = _lots(responses, columns, asked)
     cohort = _Cohort(
-        responses, families, columns, _allowed(responses, families, controls, columns), claim.alpha
+        responses, families, columns, lots, _allowed(responses, controls, columns, asked), claim.alpha
     )
     tested = _tested(tests, cohort, workers)
     own = families.of_model[columns][:, None] == np.arange(len(families))
-    scores = np.stack([tested[family][0].standing.score for family in range(len(families))], axis=1)
-    alike = consistent(np.where(own, np.nan, scores), families)
+    alike = consistent(np.where(own, np.nan, _scores(cohort, tested)), families)
     question = Question(
         families,
         controls,
         claim.alpha,
         corrected=claim.adjust and not claim.named,
         looks=looks(len(responses.prompts)),
-        asked=claim.asked or len(responses.prompts),
+        asked=asked,
         models=responses.models,
     )
-    verdicts: list[LineageVerdict] = []
-    for at, suspect in enumerate(suspects):
-        mine = {family: tested[family] for family in wanted if not own[at, family]}
-        subject = Subject(suspect, at, unusable(responses, int(columns[at])), alike[at])
-        verdicts += concluded(subject, mine, question)
-    return tuple(verdicts)
+    verdicts: list[list[LineageVerdict]] = [[] for _ in suspects]
+    for lot, of_lot in zip(lots, tested, strict=True):
+        for place, at in enumerate(map(int, lot.places)):
+            mine = {family: of_lot[family] for family in wanted if not own[at, family]}
+            unfit = unusable(responses, int(columns[at]))
+            subject = Subject(suspects[at], place, unfit, alike[at], lot.heard[:asked])
+            verdicts[at] = concluded(subject, mine, question)
+    return tuple(one for each in verdicts for one in each)
 
 
 def _wanted(families: Families, named: Sequence[str]) -> list[int]:
@@ -107,18 +120,49 @@ def _wanted(families: Families, named: Sequence[str]) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Lot:
+    """Suspects that answered the same prompts.
+
+    A mean over few prompts strays further than one over many, so suspect and controls are compared over the same ones.
+
+    Attributes:
+        places: Among the suspects.
+        heard: Which prompts they answered, shape (P,); those that nobody has asked them yet count as answered.
+    """
+
+    places: Ints
+    heard: Bools
+
+
+def _lots(responses: Responses, columns: Ints, asked: int) -> list[_Lot]:
+    heard = responses.answered[:, columns]
+    heard[asked:] = True
+    patterns, lot_of = np.unique(heard, axis=1, return_inverse=True)
+    return [_Lot(np.flatnonzero(lot_of == at), patterns[:, at]) for at in range(patterns.shape[1])]
+
+
+@dataclass(frozen=True, slots=True)
 class _Cohort:
     """Who is tested, among whom, on which answers."""
 
     responses: Responses
     families: Families
     columns: Ints
+    lots: Sequence[_Lot]
     allowed: Bools
     alpha: float
 
 
-def _tested(tests: Sequence[Affinity], cohort: _Cohort, workers: int) -> list[list[Tested]]:
-    """What every test says of each family, the one that drives its verdict first."""
+def _scores(cohort: _Cohort, tested: Sequence[Sequence[Sequence[Tested]]]) -> Floats:
+    """Score of every suspect for each family, shape (S, K)."""
+    scores = np.empty((len(cohort.columns), len(cohort.families)))
+    for lot, of_lot in zip(cohort.lots, tested, strict=True):
+        scores[lot.places] = np.stack([each[0].standing.score for each in of_lot], axis=1)
+    return scores
+
+
+def _tested(tests: Sequence[Affinity], cohort: _Cohort, workers: int) -> list[list[list[Tested]]]:
+    """What every test says of each lot and family, the one that drives the family's verdict first."""
     if workers > 1 and len(tests) > 1:
         spawned = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(min(workers, len(tests)), mp_context=spawned) as pool:
@@ -127,8 +171,11 @@ def _tested(tests: Sequence[Affinity], cohort: _Cohort, workers: int) -> list[li
         stands = [_stands(test, cohort) for test in tests]
     much_imitated = cohort.families.much_imitated
     return [
-        _driving_first([each[family] for each in stands if family in each], bool(much_imitated[family]))
-        for family in range(len(cohort.families))
+        [
+            _driving_first([each[family] for each in of_lot if family in each], bool(much_imitated[family]))
+            for family in range(len(cohort.families))
+        ]
+        for of_lot in zip(*stands, strict=True)
     ]
 
 
@@ -138,30 +185,38 @@ def _driving_first(tested: Sequence[Tested], much_imitated: bool) -> list[Tested
     return [driving, *(one for one in tested if one is not driving)]
 
 
-def _stands(test: Affinity, cohort: _Cohort) -> dict[int, Tested]:
-    """Where the suspects stand by one test, by family."""
+def _stands(test: Affinity, cohort: _Cohort) -> list[dict[int, Tested]]:
+    """Where the suspects of each lot stand by one test, by family."""
     families, columns = cohort.families, cohort.columns
     wanted = np.flatnonzero(families.much_imitated | (not test.for_much_imitated))
-    means: list[tuple[Floats, Bools]] = []
+    means: list[list[tuple[Floats, Bools]]] = [[] for _ in cohort.lots]
     bets: dict[int, Bets] = {}
     for reading in test.readings(cohort.responses, families, wanted) if len(wanted) else ():
         contrast = reading.affinities if test.contrasted else contrasts(reading.affinities, families)
-        means.append((means_at_looks(contrast), reading.ranks))
+        for lot, of_lot in zip(cohort.lots, means, strict=True):
+            of_lot.append((means_at_looks(contrast, lot.heard), reading.ranks))
         for family in map(int, wanted):
             pool = np.flatnonzero(cohort.allowed[family].any(axis=0) & reading.ranks[:, family])
             if family not in bets and len(pool):
                 bets[family] = bet(contrast[:, :, family], columns, pool, cohort.alpha)
     counts = looks(len(cohort.responses.prompts))
-    found = {}
-    for family in map(int, wanted):
-        readings = [(mean[:, :, family], ranks[:, family]) for mean, ranks in means]
-        standing = stand_over(readings, counts, columns, cohort.allowed[family])
-        found[family] = Tested(test, standing, bets.get(family) or no_bets(len(columns)))
+    found: list[dict[int, Tested]] = [{} for _ in cohort.lots]
+    for lot, of_lot, by_family in zip(cohort.lots, means, found, strict=True):
+        for family in map(int, wanted):
+            readings = [(mean[:, :, family], ranks[:, family]) for mean, ranks in of_lot]
+            standing = stand_over(readings, counts, columns[lot.places], cohort.allowed[family, lot.places])
+            on = bets.get(family) or no_bets(len(columns))
+            by_family[family] = Tested(test, standing, on.among(lot.places))
     return found
 
 
-def _allowed(responses: Responses, families: Families, controls: Controls, columns: Ints) -> Bools:
-    """Controls of each family for each suspect, shape (K, S, M): never itself, nor itself under another name."""
+def _allowed(responses: Responses, controls: Controls, columns: Ints, asked: int) -> Bools:
+    """Controls of each family for each suspect, shape (K, S, M).
+
+    Never itself, nor itself under another name, nor who answered hardly any of its prompts.
+    """
+    answered = responses.answered[:asked].astype(np.float64)
     other = shares_of_equal_answers(responses, columns) < SAME_ANSWERS
+    other &= answered[:, columns].T @ answered >= FEWEST_SHARED * answered[:, columns].sum(axis=0)[:, None]
     other[np.arange(len(columns)), columns] = False
     return controls.allowed[:, None, :] & other[None]

@@ -42,6 +42,22 @@ def read_numbers(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
     return read_frame(path, columns, types={})
 
 
+def with_ids(frame: pd.DataFrame) -> pd.DataFrame:
+    """Ids of models and prompts as text; rows that lack either are left out.
+
+    A column of whole numbers with a gap somewhere is read, or was written, as one of fractions: 12.0 is prompt 12.
+
+    Args:
+        frame: Columns `model` and `prompt_id`; further ones stay.
+    """
+    told = frame.dropna(subset=["model", "prompt_id"])
+    told = told.assign(model=told["model"].astype(str), prompt_id=told["prompt_id"].astype(str))
+    told = told[(told["model"] != "") & (told["prompt_id"] != "")]
+    if told["prompt_id"].str.fullmatch(r"\d+(\.0)?").all():
+        told = told.assign(prompt_id=told["prompt_id"].str.removesuffix(".0"))
+    return told
+
+
 def once_each(frame: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """Leave out prompts that stand under another id too, where the table tells prompts; an answer counts once.
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kdguard.errors import LineageError
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.lineage.ranked import Ranked
 from kdguard.stats.conformal import references_needed
 
 VERDICT_SCHEMA_VERSION = 1
+MOST_ALPHA = 0.5
+"""At such a level a claim would say nothing."""
 
 
 class Lineage(StrEnum):
@@ -112,6 +115,17 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return adjusted
 
 
+def checked_level(alpha: float) -> float:
+    """The level of a claim.
+
+    Raises:
+        LineageError: It is none.
+    """
+    if not 0 < alpha < MOST_ALPHA:
+        raise LineageError(f"alpha must be above 0 and below {MOST_ALPHA:g}, got {alpha:g}")
+    return alpha
+
+
 def conclude(
     p_adjusted: float, controls: int, families_tested: int, alpha: float, *, told_apart: bool
 ) -> tuple[Lineage, str]:
@@ -124,7 +138,7 @@ def conclude(
         alpha: Level of a claim.
         told_apart: It is documented that no control has a link to the family.
     """
-    needed = references_needed(alpha / families_tested)
+    needed = references_needed(checked_level(alpha) / families_tested)
     if controls < needed:
         plural = "families" if families_tested > 1 else "family"
         return Lineage.INCONCLUSIVE, (

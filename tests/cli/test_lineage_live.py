@@ -136,7 +136,7 @@ def test_a_teacher_without_answers_and_a_prompt_under_two_ids_are_told(folder: P
         file.write('[c]\nmembers = ["nobody"]\n')
     told = run("test", *against(folder), "--suspect", "control-003")
     assert told.exit_code == 0
-    assert "family c: none of its members has answers; not tested" in told.output
+    assert "not tested, since no member has answers: c" in told.output
     assert "prompts that stand under a second id: 1; each was counted once" in told.output
     assert "not supported, 1 of 1: not distinguishable" in told.output
     absent = run("test", *against(folder), "--suspect", "control-003", "--family", "c")

@@ -16,7 +16,7 @@ from kdguard.lineage import Claim
 from kdguard.lineage.compared import Against, usual_kinds
 from kdguard.lineage.controls import DEFAULT_KINDS
 from kdguard.lineage.responses import COLUMNS
-from kdguard.lineage.tables import once_each, read_frame
+from kdguard.lineage.tables import once_each, read_frame, with_ids
 
 
 def against(
@@ -60,4 +60,4 @@ def _with_prompts(frame: pd.DataFrame, probes: Path) -> pd.DataFrame:
 
 
 def _answers(path: Path) -> pd.DataFrame:
-    return read_frame(path / RESPONSES_FILE if path.is_dir() else path, COLUMNS)
+    return with_ids(read_frame(path / RESPONSES_FILE if path.is_dir() else path, COLUMNS))

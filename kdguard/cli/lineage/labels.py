@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kdguard.cli.lineage.options import level_of_test
 from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def labels(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Public seed of queries and controls.")] = 0,
     alpha: Annotated[
-        float, typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.")
+        float,
+        typer.Option(callback=level_of_test, min=0, max=1, help="Chance of a false claim for one suspect."),
     ] = 0.01,
     owned: Annotated[str | None, typer.Option(help="Whose an address beyond this machine is.")] = None,
     permission: Annotated[

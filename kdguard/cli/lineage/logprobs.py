@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from kdguard.cli.lineage.options import level_of_test
 from kdguard.errors import LineageError
 
 
@@ -33,7 +34,9 @@ def logprobs(
     adjust: Annotated[bool, typer.Option("--adjust/--no-adjust", help="Correct over all families.")] = True,
     control_kind: Annotated[list[str] | None, typer.Option(help="Kinds of controls; repeatable.")] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Most texts read from a suspect.")] = None,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Chance of a false claim.")] = 0.01,
+    alpha: Annotated[
+        float, typer.Option(callback=level_of_test, min=0, max=1, help="Chance of a false claim.")
+    ] = 0.01,
     seed: Annotated[int, typer.Option(min=0, help="Public seed of the order of prompts.")] = 0,
     case: Annotated[
         Path | None,

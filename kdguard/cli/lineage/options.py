@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from kdguard.distill.teachers.endpoint import EndpointTeacher
     from kdguard.lineage.probes import ProbeSet
 
+
+def level_of_test(alpha: float | None) -> float | None:
+    """Refuse what is no level before anything is read."""
+    from kdguard.lineage.verdict import checked_level
+
+    return None if alpha is None else checked_level(alpha)
+
+
 ProbesFile = Annotated[
     Path | None,
     typer.Option(
@@ -79,7 +87,10 @@ ControlKinds = Annotated[
         help="Kinds of controls; student_pool and teacher_of_other_vendor by default; repeatable.",
     ),
 ]
-Alpha = Annotated[float, typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.")]
+Alpha = Annotated[
+    float,
+    typer.Option(min=0, max=1, help="Chance of a false claim for one suspect.", callback=level_of_test),
+]
 Budget = Annotated[int | None, typer.Option(min=10, help="Most prompts looked at, or queries asked.")]
 SuspectUrl = Annotated[
     str | None, typer.Option(help="Ask a live suspect: an OpenAI-compatible API, with its version.")

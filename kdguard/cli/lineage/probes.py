@@ -8,7 +8,7 @@ from typing import Annotated
 import orjson
 import typer
 
-from kdguard.cli.lineage.options import ProbesFile, Seed, probes_of
+from kdguard.cli.lineage.options import ProbesFile, Seed, level_of_test, probes_of
 
 
 def probes(
@@ -20,7 +20,8 @@ def probes(
         typer.Option(help="Family to be named beforehand, committed to as well; repeatable."),
     ] = None,
     alpha: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Level of a claim, committed to as well.")
+        float | None,
+        typer.Option(callback=level_of_test, min=0, max=1, help="Level of a claim, committed to as well."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write the prompts drawn, JSON lines, in order.", dir_okay=False)

@@ -8,6 +8,7 @@ from typing import Annotated
 import orjson
 import typer
 
+from kdguard.cli.lineage.options import level_of_test
 from kdguard.errors import LineageError
 
 
@@ -40,7 +41,10 @@ def served(
     ] = False,
     deals: Annotated[int, typer.Option(min=1, help="The floor of p is 1 / (this + 1).")] = 9_999,
     seed: Annotated[int, typer.Option(min=0, help="Of the random deals.")] = 0,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Chance of naming any innocent account.")] = 0.01,
+    alpha: Annotated[
+        float,
+        typer.Option(callback=level_of_test, min=0, max=1, help="Chance of naming any innocent account."),
+    ] = 0.01,
     case: Annotated[Path | None, typer.Option(help="Write a case for 'audit sign'.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an account.")] = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from kdguard.lineage import LineageVerdict
     from kdguard.lineage.compared import Found
 
+_PIPE_WIDTH = 1_000
+"""Characters: in a pipe lines are not broken."""
+
 
 def tell(found: Found, as_json: bool) -> None:
     """Print verdicts to stdout, and what else is to be known to stderr."""
-    for name in found.families.absent:
-        typer.echo(f"family {name}: none of its members has answers; not tested", err=True)
+    if found.families.absent:
+        typer.echo(f"not tested, since no member has answers: {', '.join(found.families.absent)}", err=True)
     if found.responses.repeated:
         typer.echo(
             f"{found.responses.repeated:,} answers to prompts that their model had answered before were left out",
@@ -54,7 +58,7 @@ def _show(verdicts: Sequence[LineageVerdict]) -> None:
         numbers = [_short(one.p_value), _short(one.p_adjusted), _short(one.p_floor)]
         words = one.verdict.value.replace("_", " ")
         table.add_row(one.suspect, one.teacher_family, words, *numbers, str(one.queries), str(one.controls))
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)
     console.print(table)
     for (verdict, reason), count in Counter((one.verdict, one.reason) for one in ordered).items():
         told = f"{verdict.value.replace('_', ' ')}, {count} of {len(ordered)}: {reason}"

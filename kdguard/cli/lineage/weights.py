@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from kdguard.cli.lineage.options import level_of_test
+
 
 def weights(
     suspect_weights: Annotated[Path, typer.Argument(help="Folder of safetensors.", exists=True)],
@@ -20,7 +22,9 @@ def weights(
     ] = None,
     reorderings: Annotated[int, typer.Option(min=1, help="The floor of p is 1 / (this + 1).")] = 9_999,
     seed: Annotated[int, typer.Option(min=0, help="Of the reorderings.")] = 0,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Chance of a false claim.")] = 0.01,
+    alpha: Annotated[
+        float, typer.Option(callback=level_of_test, min=0, max=1, help="Chance of a false claim.")
+    ] = 0.01,
     case: Annotated[Path | None, typer.Option(help="Write a case for 'audit sign'.", dir_okay=False)] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
