@@ -56,6 +56,7 @@ Lesson = tuple[str, str]
 KINDS = ("facts", "intents")
 CONTEXT, LENGTH, ROWS, EPOCHS = 256, 128, 16, 4
 ACCOUNTS, SITES, REPETITIONS, TWINS = 4, 10, 5, 200
+CONTROLS = 3
 SCHEME = GreenSiphash(1, 0.25)
 DELTA = 3.0
 
@@ -110,8 +111,10 @@ class World:
         self.asked = [one.prompt for one in examples(world_of("aurora"), 1_500, seed=6, kinds=KINDS)]
         clean = self.teacher.asked(self.asked, times=4, seed=7)
         self.clean = self.ids([one.response for one in clean])
-        # a student of the provider's own, which learnt the same answers but for other coins and other canaries
-        self.control = learn(Trial(self, 999).lessons, self.tokenizer, seed=99)
+        # students of the provider's own, which learnt the same answers but for other coins and other canaries
+        self.controls = [
+            learn(Trial(self, 999 - at).lessons, self.tokenizer, seed=99 - at) for at in range(CONTROLS)
+        ]
 
     def ids(self, texts: list[str]) -> Texts:
         """Texts as the teacher's tokens."""
@@ -158,8 +161,9 @@ class Trial:
         """p-values of all marks."""
         world = self.world
         twins = {
-            "twins": self._twins(student, world.teacher),
-            "twins_control": self._twins(student, world.control),
+            "twins": self._twins(student, [world.teacher]),
+            "twins_control": self._twins(student, world.controls[:1]),
+            "twins_controls": self._twins(student, world.controls),
         }
         return self._canaries(student) | twins | self._watermark(student)
 
@@ -176,7 +180,7 @@ class Trial:
             by_text.append(found[0].p_value)
         return {"canary": by_likelihood, "canary_text": by_text}
 
-    def _twins(self, student: Model, reference: Model) -> list[float]:
+    def _twins(self, student: Model, references: Sequence[Model]) -> list[float]:
         world = self.world
         places = [
             at for at, pair in enumerate(zip(world.marked, world.second, strict=False)) if _differ(*pair)
@@ -186,9 +190,10 @@ class Trial:
             for at in places
             for text in sorted((world.marked[at], world.second[at]))
         ]
-        told, usual = (
-            log_likelihoods(one.model, one.tokenizer, rows).reshape(-1, 2) for one in (student, reference)
+        told, *others = (
+            log_likelihoods(one.model, one.tokenizer, rows).reshape(-1, 2) for one in (student, *references)
         )
+        usual = np.mean(others, axis=0)
         prefers = (told[:, 1] - told[:, 0]) - (usual[:, 1] - usual[:, 0])
         found = []
         for account in range(ACCOUNTS):
@@ -284,7 +289,8 @@ def rows(scale: float, trials: int, treatments: Sequence[str]) -> Iterator[dict[
 
 def _summary(told: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, level in (("canary", 1e-4), ("canary_text", 1e-3), ("twins", 0.01), ("twins_control", 0.01)):
+    twins = [(name, 0.01) for name in ("twins", "twins_control", "twins_controls")]
+    for name, level in (("canary", 1e-4), ("canary_text", 1e-3), *twins):
         p_values = [p for row in told for p in row[name]]
         hits = sum(p <= level for p in p_values)
         low, high = clopper_pearson(hits, len(p_values))

@@ -88,12 +88,18 @@ def test_everyone_together_and_against_a_clean_model(tmp_path: Path) -> None:
                 for site, habit in habits.items()
             ],
         )
-        for name, share in (("student", 1.0), ("clean", 0.0))
+        for name, share in (("student", 1.0), ("clean", 0.0), ("clean too", 0.0))
     ]
     words = ("twins", "verify", "--twins", tmp_path / "twins.parquet", "--suspect")
     found = json.loads(_run(*words, files[0], "--everyone", "--clean", files[1], "--json", status=1))
     assert found["subject"] == "6 accounts"
     assert found["p_value"] < 1e-6
+    both = ("--clean", files[1], "--clean", files[2], "--case", tmp_path / "case")
+    better = json.loads(_run(*words, files[0], "--everyone", *both, "--json", status=1))
+    assert better["p_value"] < found["p_value"]
+    assert [each["name"] for each in json.loads((tmp_path / "case").read_text())["inputs"]] == [
+        file.name for file in files
+    ]
     done = RUN.invoke(app, [*map(str, words), str(files[1])])
     assert done.exit_code == 0
     assert "no evidence of absence" in done.output

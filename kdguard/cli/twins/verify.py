@@ -30,7 +30,10 @@ def verify(
     ] = None,
     everyone: Annotated[bool, typer.Option("--everyone", help="Take all accounts together.")] = False,
     clean: Annotated[
-        Path | None, typer.Option(help="The same of a model that never saw these answers.", exists=True)
+        list[Path] | None,
+        typer.Option(
+            help="The same of a model that never saw these answers; repeat it, the mean counts.", exists=True
+        ),
     ] = None,
     served: Annotated[
         Path | None,
@@ -62,7 +65,7 @@ def verify(
 
     plan = read_plan(twins)
     generation = open_keys(place_of_keys(keys)).generation(plan.generation)
-    preferences = _preferences(suspect, plan.answers)
+    preferences = _preferences([suspect], plan.answers)
     if clean:
         preferences = contrast(preferences, _preferences(clean, plan.answers))
     asked = served_sites(plan, read_rows(served, ["account_id", "prompt"])) if served else None
@@ -75,20 +78,21 @@ def verify(
         subjects = together or [evidence.subject for evidence in found]
         named = [(name, generation.number) for name in key_names(plan, subjects)]
         statistics = statistics_of(plan, preferences, subjects, asked)
-        files = filter(None, [suspect, clean, served])
+        files = [suspect, *(clean or ()), *([served] if served else ())]
         write_case_of(case, found[0].detector, named, plan.parameters, statistics, files)
     _print(found, f"{len(preferences):,} sites, {len(plan.sites):,} accounts", as_json)
     raise typer.Exit(any(evidence.p_value is not None and evidence.p_value <= alpha for evidence in found))
 
 
-def _preferences(path: Path, answers: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+def _preferences(paths: Sequence[Path], answers: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+    """Of one or several models; several, all with likelihoods or all with answers, are averaged site by site."""
     from kdguard.cli.mark_tables import column_names, read_rows
     from kdguard.detectors.twins.preferences import from_likelihoods, from_texts
 
-    if "logprob_0" in column_names(path):
-        rows = read_rows(path, ["site_id", "logprob_0", "logprob_1"])
+    if "logprob_0" in column_names(paths[0]):
+        rows = [row for path in paths for row in read_rows(path, ["site_id", "logprob_0", "logprob_1"])]
         return from_likelihoods(row for row in rows if row[0] in answers)
-    return from_texts(read_rows(path, ["site_id", "response"]), answers)
+    return from_texts([row for path in paths for row in read_rows(path, ["site_id", "response"])], answers)
 
 
 def _print(found: Sequence[Evidence], searched: str, as_json: bool) -> None:

@@ -112,7 +112,7 @@ def _spent(ours: pa.Table, price: Price) -> dict[str, Any]:
 
 def _untold(ours: pa.Table, out: Path) -> int:
     """Answers that came without the log-probabilities that were asked for: a teacher may leave them away."""
-    asked = ours.filter(pc.and_(pc.equal(ours["logprobs"], True), pc.equal(ours["status"], 200)))
+    asked = ours.filter((pc.field("logprobs") == True) & (pc.field("status") == 200))  # noqa: E712
     told = pq.read_table(out / layout.TOKENS_FILE, columns=["request_id", "choice"])
     keys = asked.select(["request_id", "choice"])
     return int(keys.join(told, ["request_id", "choice"], join_type="left anti").num_rows)
