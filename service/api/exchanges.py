@@ -55,6 +55,10 @@ class Ingested(BaseModel):
     accepted: int = Field(description="Exchanges that are durable now.", examples=[998])
     rejected: int = Field(description="Lines or rows that could not be read.", examples=[2])
     errors: list[LineError] = Field(description="The first thousand of them.")
+    skipped: int = Field(
+        0,
+        description="Records of another kind, which hold no exchange. All of them? Then name another `format`.",
+    )
 
 
 @router.post(
@@ -138,8 +142,11 @@ async def take(service: Service, caller: Caller, reading: Callable[[int], Read])
         await asyncio.wrap_future(inbox.journal.submit(payload))
     INGESTED.labels("accepted").inc(read.exchanges)
     INGESTED.labels("rejected").inc(read.errors.total)
+    INGESTED.labels("skipped").inc(read.errors.skipped)
     errors = [LineError(line=line, reason=reason) for line, reason in read.errors.lines]
-    return Ingested(accepted=read.exchanges, rejected=read.errors.total, errors=errors)
+    return Ingested(
+        accepted=read.exchanges, rejected=read.errors.total, errors=errors, skipped=read.errors.skipped
+    )
 
 
 class _Slot:

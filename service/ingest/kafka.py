@@ -119,6 +119,7 @@ class Feeder:
                     return False
         INGESTED.labels("accepted").inc(read.exchanges)
         INGESTED.labels("rejected").inc(read.errors.total)
+        INGESTED.labels("skipped").inc(read.errors.skipped)
         return True
 
     def _read(self, got: Sequence[Message]) -> Read:

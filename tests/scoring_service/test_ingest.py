@@ -50,6 +50,14 @@ def test_bad_lines_are_named_and_do_not_stop_the_rest(service: Running) -> None:
     assert [error["line"] for error in told["errors"]] == [3, 4]
 
 
+def test_records_of_another_kind_are_counted_so_that_a_wrong_format_is_noticed(service: Running) -> None:
+    other = b'{"request_id": "r-1"}\n{}\n'
+    told = post(service, logs.ndjson(LOG[:2]) + other).json()
+    assert (told["accepted"], told["rejected"], told["skipped"]) == (2, 0, 2)
+    assert post(service, other).json()["skipped"] == 2
+    assert 'kdguard_exchanges_total{outcome="skipped"}' in service.client.get("/metrics").text
+
+
 def test_a_body_without_one_good_line_is_refused(service: Running) -> None:
     response = post(service, b"no json\n")
     assert response.status_code == 422
