@@ -29,6 +29,7 @@ def against(
     seed: int,
     budget: int | None,
     probes: Path | None = None,
+    encoder: Path | None = None,
 ) -> Against:
     """Read all of it; the texts of prompts come from `probes` where no table of answers tells them.
 
@@ -44,7 +45,7 @@ def against(
         lineage.read_families(families),
         table,
         tuple(kinds or usual),
-        default_tests(),
+        default_tests(encoder),
         claim,
         seed,
         budget,

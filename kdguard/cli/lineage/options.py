@@ -119,6 +119,15 @@ AnswersFolder = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for a live suspect's answers; go on where it was.", file_okay=False),
 ]
+EncoderFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--encoder",
+        help="Folder of a text encoder: nearness in meaning beside the other tests (needs [distill]).",
+        exists=True,
+        file_okay=False,
+    ),
+]
 Again = Annotated[bool, typer.Option("--again/--no-again", help="Ask a live suspect some prompts twice.")]
 ReportFile = Annotated[
     Path | None, typer.Option("--report", help="Write a page to read, FILE.html.", dir_okay=False)

@@ -16,6 +16,7 @@ from kdguard.cli.lineage.options import (
     Concurrency,
     ControlKinds,
     ControlsFile,
+    EncoderFolder,
     Epoch,
     FamiliesFile,
     KeyVariable,
@@ -68,6 +69,7 @@ def examine(
     data: LabelledRows = None,
     out: AnswersFolder = None,
     probes: ProbesFile = None,
+    encoder: EncoderFolder = None,
     again: Again = True,
     key_variable: KeyVariable = None,
     owned: Owned = None,
@@ -99,7 +101,7 @@ def examine(
 
     by_answers: dict[str, object] = {"--responses": responses, "--families": families, "--controls": controls}
     by_answers |= {"--suspect": suspect, "--family": family, "--suspect-url": suspect_url}
-    by_answers |= {"--report": report, "--committed": committed}
+    by_answers |= {"--report": report, "--committed": committed, "--encoder": encoder}
     by_weights: dict[str, object] = {
         "--suspect-weights": suspect_weights,
         "--teacher-weights": teacher_weights,
@@ -129,7 +131,15 @@ def examine(
     described = needed(families, "--families", "a suspect known by its answers")
     claim = Claim(alpha=alpha, named=tuple(family or ()), adjust=adjust)
     compared = against(
-        tables, described, controls, control_kind, claim, seed=seed, budget=budget, probes=probes
+        tables,
+        described,
+        controls,
+        control_kind,
+        claim,
+        seed=seed,
+        budget=budget,
+        probes=probes,
+        encoder=encoder,
     )
     live = None
     if suspect_url is not None:
