@@ -4,7 +4,8 @@ A processor is called like those of transformers, `processor(input_ids, scores)`
 no state of a text: what was produced so far is in `input_ids`. What a window decides is computed once and kept, since
 short windows come again and again.
 
-`KgwLeft` does what transformers' `WatermarkLogitsProcessor` does, to the bit, so that either's detector reads it.
+`KgwLeft` and `KgwSelf` do what transformers' `WatermarkLogitsProcessor` does, to the bit, so that either's detector
+reads it; `KgwSelf` looks at the 40 likeliest tokens only, as that does, since each has a list of its own.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from kdguard.detectors.watermark.keys import MarkKey
 from kdguard.detectors.watermark.prf.philox import philox_words, uniform_float32
 from kdguard.detectors.watermark.schemes.green import GreenSiphash
 from kdguard.detectors.watermark.schemes.gumbel import GumbelPhilox
-from kdguard.detectors.watermark.schemes.kgw import KgwLeft
+from kdguard.detectors.watermark.schemes.kgw import KgwLeft, KgwSelf
 from kdguard.detectors.watermark.schemes.scheme import Scheme
 from kdguard.detectors.watermark.schemes.synthid import SynthIdPhilox, SynthIdTable
 from kdguard.detectors.watermark.windows import PAD, Windows
 from kdguard.errors import WatermarkError
 
 KEPT_BYTES = 256 << 20
+_CANDIDATES = 40
 
 Decided = Callable[[tuple[int, ...]], Tensor]
 Changed = Callable[[Tensor, Tensor], Tensor]
@@ -36,7 +38,7 @@ class MarkProcessor:
     """Writes one mark with one key.
 
     Args:
-        scheme: `green-siphash`, `kgw-left`, `gumbel-philox`, `synthid-philox` or `synthid-table`.
+        scheme: The mark.
         key: The key.
         vocab: Logits of the model.
         delta: What is added to green tokens' log-odds; marks without green lists have no use for it.
@@ -47,7 +49,7 @@ class MarkProcessor:
         kept_bytes: Room for what windows decide.
 
     Raises:
-        WatermarkError: A mark that cannot be written, or a key of the wrong length.
+        WatermarkError: A key of the wrong length.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class MarkProcessor:
         self.skip_repeated = scheme.repeats == "window" if skip_repeated is None else skip_repeated
         decided, self._changed = _writer(scheme, key, vocab, delta)
         width = decided((1,) * scheme.width)
-        self._decided = lru_cache(max(1, kept_bytes // (width.element_size() * width.numel())))(decided)
+        self._decided = lru_cache(max(1, kept_bytes // max(1, width.element_size() * width.numel())))(decided)
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
         """Change scores so that what is drawn from their softmax bears the mark.
@@ -125,13 +127,18 @@ def _writer(scheme: Scheme, key: MarkKey, vocab: int, delta: float) -> tuple[Dec
                 lambda window: _green_of_kgw(scheme, int(key.words[0]), window[-1]),
                 lambda scores, green: scores + delta * green,
             )
+        case KgwSelf():
+            return (
+                lambda window: torch.tensor(window, dtype=torch.int64),
+                lambda scores, windows: scores + delta * _green_of_self(scheme, key, scores, windows),
+            )
         case GumbelPhilox():
             return (lambda window: _noise(key, windows(window)), _largest)
         case SynthIdPhilox():
             return (lambda window: _coins_of_philox(scheme, key, windows(window)), _tournament)
         case SynthIdTable():
             return (lambda window: torch.from_numpy(scheme.g_values(key.words, windows(window))), _tournament)
-    raise WatermarkError(f"'{scheme.name}' can be found but not written; 'kgw-left' is its kin that can")
+    raise WatermarkError(f"'{scheme.name}' cannot be written")
 
 
 def _green_of_kgw(scheme: KgwLeft, hash_key: int, last: int) -> Tensor:
@@ -140,6 +147,17 @@ def _green_of_kgw(scheme: KgwLeft, hash_key: int, last: int) -> Tensor:
     green = torch.zeros(scheme.vocab, dtype=torch.bool)
     green[shuffled[: scheme.greens]] = True
     return green
+
+
+def _green_of_self(scheme: KgwSelf, key: MarkKey, scores: Tensor, windows: Tensor) -> Tensor:
+    """Green ones among each row's likeliest tokens; scores (m, vocab), windows (m, w)."""
+    likeliest = scores.sort(-1, descending=True).indices[:, :_CANDIDATES].cpu()
+    rows, count = likeliest.shape
+    before = np.repeat(windows.cpu().numpy(), count, axis=0)
+    told = Windows(before, likeliest.flatten().numpy(), np.repeat(np.arange(rows), count))
+    green = torch.zeros(scores.shape, dtype=torch.bool)
+    green.scatter_(1, likeliest, torch.from_numpy(scheme.scores(key.words, told) > 0).reshape(rows, count))
+    return green.to(scores.device)
 
 
 def _noise(key: MarkKey, windows: Windows) -> Tensor:

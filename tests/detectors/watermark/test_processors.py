@@ -59,6 +59,12 @@ def test_what_a_teacher_writes_is_found(name: str) -> None:
     assert _log10_p(scheme, _key(scheme, b"another secret, also of 32 bytes"), texts) > -6
 
 
+def test_selfhash_of_a_teacher_is_found() -> None:
+    scheme = KgwSelf(VOCAB, context=3)
+    texts = list(_answers(MarkProcessor(scheme, _key(scheme), vocab=VOCAB, delta=6.0)).values())
+    assert _log10_p(scheme, _key(scheme), texts) < -6
+
+
 @pytest.mark.parametrize("name", ["green-siphash", "gumbel-philox"])
 def test_marks_do_not_depend_on_company(name: str) -> None:
     scheme = _scheme(name)
@@ -104,6 +110,19 @@ def test_kgw_adds_what_transformers_adds() -> None:
     rival = transformers.WatermarkLogitsProcessor(VOCAB, "cpu", hashing_key=int(key.words[0]))
     ids, scores = torch.randint(1, VOCAB, (5, 9)), torch.randn(5, VOCAB)
     assert torch.equal(MarkProcessor(scheme, key, vocab=VOCAB)(ids, scores), rival(ids, scores))
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_selfhash_adds_what_transformers_adds(context: int) -> None:
+    scheme = KgwSelf(VOCAB, context=context)
+    key = _key(scheme)
+    rival = transformers.WatermarkLogitsProcessor(
+        VOCAB, "cpu", hashing_key=int(key.words[0]), seeding_scheme="selfhash", context_width=context
+    )
+    ids, scores = torch.randint(1, VOCAB, (5, 9)), torch.randn(5, VOCAB)
+    ours = MarkProcessor(scheme, key, vocab=VOCAB)(ids, scores)
+    assert torch.equal(ours, rival(ids, scores))
+    assert 0 < (ours != scores).sum() < 5 * 40
 
 
 def test_a_tournament_is_transformers() -> None:
@@ -172,8 +191,6 @@ def test_generate_of_transformers_takes_a_processor() -> None:
     assert _log10_p(scheme, _key(scheme), list(made[:, 2:].numpy())) < -6
 
 
-def test_what_cannot_be_written_is_refused() -> None:
-    with pytest.raises(WatermarkError, match="not written"):
-        MarkProcessor(KgwSelf(VOCAB), _key(KgwSelf(VOCAB)), vocab=VOCAB)
+def test_a_key_of_another_mark_is_refused() -> None:
     with pytest.raises(WatermarkError, match="2 numbers"):
         MarkProcessor(_scheme("green-siphash"), _key(_scheme("gumbel-philox")), vocab=VOCAB)
