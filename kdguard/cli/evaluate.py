@@ -43,6 +43,9 @@ def evaluate(
     worlds: Annotated[int | None, typer.Option(min=1, help="Worlds, each with its own baseline.")] = None,
     full: Annotated[bool, typer.Option("--full", help="20 worlds, over 20,000 honest accounts.")] = False,
     owners: Annotated[int | None, typer.Option(min=200, help="Owners a simulated baseline has.")] = None,
+    reviews: Annotated[
+        int, typer.Option(min=0, help="Reviews of a baseline's month with thieves in it.")
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder; an interrupted run goes on from it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout, no tables.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all worlds.")] = 0,
@@ -65,7 +68,8 @@ def evaluate(
         if full
         else evaluation.Plan(seed=seed, world=world, data=data)
     )
-    plan = replace(plan if owners is None else plan.with_baselines_of(owners), worlds=worlds or plan.worlds)
+    plan = plan if owners is None else plan.with_baselines_of(owners)
+    plan = replace(plan, worlds=worlds or plan.worlds, reviews=reviews)
     source: evaluation.Source = evaluation.SimulatedSource()
     if mix_into:
         table = read_accounts(accounts) if accounts else None

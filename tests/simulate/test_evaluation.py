@@ -29,6 +29,7 @@ from kdguard.simulate.evaluation import (
     run_study,
     to_markdown,
 )
+from kdguard.simulate.evaluation.contamination import contaminated_rows, told
 from kdguard.simulate.evaluation.discovery import discoveries
 from kdguard.simulate.evaluation.false_alarms import false_alarms, volume_bin
 from kdguard.simulate.evaluation.plan import all_variants, full_plan
@@ -211,12 +212,12 @@ def test_grid_and_hidden_attackers_cover_all_techniques() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_study_resumes_to_the_same_report(tmp_path: Path) -> None:
     contestants = Contestants(quick_suite, SimulatedSource(), (RateLimit(),))
-    told: list[str] = []
-    first = run_study(SMALL, contestants, tmp_path, workers=1, tell=told.append)
-    assert len(told) == 2
+    lines: list[str] = []
+    first = run_study(SMALL, contestants, tmp_path, workers=1, tell=lines.append)
+    assert len(lines) == 2
     (tmp_path / "world-001.json").unlink()
-    again = run_study(SMALL, contestants, tmp_path, workers=1, tell=told.append)
-    assert told[2].startswith("1 of 2")
+    again = run_study(SMALL, contestants, tmp_path, workers=1, tell=lines.append)
+    assert lines[2].startswith("1 of 2")
 
     def timeless(report: Report) -> str:
         values = report.to_json()
@@ -240,6 +241,30 @@ def test_a_study_resumes_to_the_same_report(tmp_path: Path) -> None:
     text = to_markdown(first)
     assert "## False alarms of honest accounts" in text
     assert "## Beside published methods" in text
+
+
+@pytest.mark.slow  # a minute: three baselines are learnt
+def test_a_baseline_with_thieves_is_reviewed_as_often_as_told() -> None:
+    plan, source = replace(SMALL, reviews=2, alpha=0.2), SimulatedSource()
+    scene = source.scene(plan, 0)
+    campaigns = source.campaigns(plan, 0, scene, grid(plan), "grid")
+    parts, reviews = contaminated_rows(plan, 0, 0.05, quick_suite((), ()), source, scene, campaigns)
+    rows = pd.concat(parts)
+    assert rows.groupby("part")["setting"].unique().map(list).to_dict() == {
+        "contaminated": ["0.05", "0.05 1", "0.05 2"],
+        "benign_contaminated": ["0.05", "0.05 1", "0.05 2"],
+    }
+    first, second = reviews
+    assert first.thieves, "a review that finds nobody shows nothing"
+    assert not set(first.thieves) & set(second.thieves)
+    assert len(first.thieves) + first.missed == 6 + 8, "a twentieth of all owners, of either part"
+    assert second.missed == first.missed - len(second.thieves)
+
+
+def test_reviews_are_told_in_words() -> None:
+    assert told("0") == "0% attackers"
+    assert told("0.05 1") == "5% attackers, those found by one review left out"
+    assert told("0.01 3") == "1% attackers, those found by 3 reviews left out"
 
 
 def own_log() -> tuple[OwnLog, Simulated]:

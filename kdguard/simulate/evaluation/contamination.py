@@ -1,4 +1,4 @@
-"""Undetected attackers in the month a baseline is learnt from, and what one review of that month mends."""
+"""Undetected attackers in the month a baseline is learnt from, and what reviews of that month mend."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kdguard.scoring.baseline import Baseline
 from kdguard.scoring.suite import Suite
 from kdguard.simulate.evaluation.learning import joined, learn, score
 from kdguard.simulate.evaluation.outcomes import outcome_rows
 from kdguard.simulate.evaluation.plan import Plan
 from kdguard.simulate.evaluation.sources import Scene, Source, Traffic, hidden
 
-REVIEWED = "reviewed"
-
 
 @dataclass(frozen=True)
 class Review:
-    """What a person who checks every alarm of the baseline's own month finds.
+    """What a person who checks every new alarm of the baseline's own month finds.
 
     Attributes:
-        looked_at: Accounts with p <= alpha when the month is scored against the baseline learnt from it.
+        looked_at: Accounts with p <= alpha when the month is scored against the baseline learnt from it, without
+            those found before.
         thieves: Attackers among them; all are recognised and left out.
         missed: Attackers that stay in.
     """
@@ -33,8 +33,8 @@ class Review:
 
 def contaminated_rows(
     plan: Plan, world: int, share: float, suite: Suite, source: Source, scene: Scene, campaigns: Traffic
-) -> tuple[list[pd.DataFrame], Review]:
-    """Outcomes against a baseline that holds a share of attackers, before and after one review of its month.
+) -> tuple[list[pd.DataFrame], tuple[Review, ...]]:
+    """Outcomes against a baseline that holds a share of attackers, before and after each review of its month.
 
     Args:
         plan: What to do.
@@ -47,20 +47,41 @@ def contaminated_rows(
     """
     teaching = _with_thieves(plan, world, share, source, scene, scene.teaching, "hidden-teaching")
     calibration = _with_thieves(plan, world, share, source, scene, scene.calibration, "hidden-calibration")
-    baseline = learn(suite, teaching, calibration, plan)
     month = joined(teaching, calibration)
-    own = score(month, baseline, plan)
-    suspects = own.facts.account_id[np.nan_to_num(own.p_value, nan=1.0) <= plan.alpha]
-    guilty = month.labels.index[month.labels["campaign_id"].notna()]
-    thieves = tuple(sorted(set(map(str, suspects)) & set(map(str, guilty))))
-    review = Review(len(suspects), thieves, len(guilty) - len(thieves))
-    mended = learn(suite, teaching, calibration, plan, exclude=thieves)
-    parts = []
-    for name, known in ((str(share), baseline), (f"{share} {REVIEWED}", mended)):
+    parts: list[pd.DataFrame] = []
+    reviews: list[Review] = []
+    while True:
+        known = [thief for review in reviews for thief in review.thieves]
+        baseline = learn(suite, teaching, calibration, plan, exclude=known)
         for part, traffic in (("contaminated", campaigns), ("benign_contaminated", scene.test)):
-            scores = score(traffic, known, plan)
-            parts.append(outcome_rows(scores, traffic, world=world, part=part, setting=name))
-    return parts, review
+            scores = score(traffic, baseline, plan)
+            setting = setting_of(share, len(reviews))
+            parts.append(outcome_rows(scores, traffic, world=world, part=part, setting=setting))
+        if len(reviews) == plan.reviews:
+            return parts, tuple(reviews)
+        reviews.append(_review(month, baseline, plan, set(known)))
+
+
+def setting_of(share: float, reviews: int) -> str:
+    """How rows name a share of attackers and the reviews that came before."""
+    return f"{share} {reviews}" if reviews else str(share)
+
+
+def told(setting: str) -> str:
+    """The same in words."""
+    share, _, reviews = setting.partition(" ")
+    after = {"": "", "1": ", those found by one review left out"}
+    return f"{float(share):.0%} attackers" + after.get(
+        reviews, f", those found by {reviews} reviews left out"
+    )
+
+
+def _review(month: Traffic, baseline: Baseline, plan: Plan, known: set[str]) -> Review:
+    own = score(month, baseline, plan)
+    suspects = set(map(str, own.facts.account_id[np.nan_to_num(own.p_value, nan=1.0) <= plan.alpha])) - known
+    guilty = set(map(str, month.labels.index[month.labels["campaign_id"].notna()])) - known
+    thieves = tuple(sorted(suspects & guilty))
+    return Review(len(suspects), thieves, len(guilty) - len(thieves))
 
 
 def _with_thieves(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from kdguard.simulate.evaluation.comparison import OURS
+from kdguard.simulate.evaluation.contamination import told
 from kdguard.simulate.evaluation.power import ALL
 from kdguard.simulate.evaluation.rates import Cell, Rate
 from kdguard.simulate.evaluation.report import Report
@@ -154,8 +155,7 @@ def _held_out(report: Report) -> str:
 
 def _contaminated(report: Report) -> str:
     def share(cell: Cell) -> str:
-        share, _, reviewed = str(cell.key["setting"]).partition(" ")
-        return f"{float(share):.0%} attackers" + (", those found by one review left out" if reviewed else "")
+        return told(str(cell.key["setting"]))
 
     title = "Power with attackers in the baseline"
     return _section(title, report.contaminated, "case", _mix_and_requests, share)

@@ -92,8 +92,8 @@ def run_world(plan: Plan, world: int, contestants: Contestants) -> WorldResult:
     for variant in plan.variants_of(world):
         if variant.part == "contaminated":
             plain, share = accounts_only(contestants.make_suite((), ())), float(variant.setting)
-            rows, review = contaminated_rows(plan, world, share, plain, source, scene, campaigns)
-            parts, reviews[variant.setting] = parts + rows, asdict(review)
+            rows, held = contaminated_rows(plan, world, share, plain, source, scene, campaigns)
+            parts, reviews[variant.setting] = parts + rows, [asdict(review) for review in held]
         else:
             parts += _variant(plan, world, variant, contestants, scene, baseline, campaigns)
     facts["reviews"] = reviews

@@ -67,6 +67,7 @@ class Plan:
         requests: Requests an attack account; power at fewer is read off the running p-value.
         techniques, mixes: The grid of campaigns.
         variants: Variants a world; all are visited in turn.
+        reviews: Reviews of its own month that a contaminated baseline gets.
         rival_worlds: The first so many worlds also run the rivals.
         rival_accounts: Most accounts of each of teaching, calibration, benign test that rivals see.
         rival_looks: First requests of an account that rivals see.
@@ -88,6 +89,7 @@ class Plan:
     techniques: tuple[str, ...] = TECHNIQUES
     mixes: tuple[float, ...] = MIXES
     variants: int = 1
+    reviews: int = 1
     rival_worlds: int = 1
     rival_accounts: int = 400
     rival_looks: tuple[int, ...] = (50, 100, 200)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from kdguard.simulate.evaluation.comparison import comparison
+from kdguard.simulate.evaluation.contamination import told
 from kdguard.simulate.evaluation.false_alarms import false_alarms, honest_rate
 from kdguard.simulate.evaluation.plan import ADAPTIVE, Plan
 from kdguard.simulate.evaluation.power import FirstAlarm, first_alarms, over_techniques, power
@@ -108,10 +109,8 @@ def make_report(
     conditions = [honest_rate(part("benign"), "as calibrated", alpha, seed)]
     if "shifted" in parts:
         conditions.append(honest_rate(parts["shifted"], "shifted strata, suspension ignored", alpha, seed))
-    for share, some in part("benign_contaminated").groupby("setting", sort=True):
-        attackers, _, reviewed = str(share).partition(" ")
-        name = f"attackers are {float(attackers):.0%} of the baseline" + (", one review" if reviewed else "")
-        conditions.append(honest_rate(some, name, alpha, seed))
+    for setting, some in part("benign_contaminated").groupby("setting", sort=True):
+        conditions.append(honest_rate(some, f"baseline with {told(str(setting))}", alpha, seed))
     return Report(
         plan=plan,
         suite=suite,
