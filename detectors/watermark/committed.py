@@ -54,8 +54,9 @@ def _committed(mark: Mark, ledger: Ledger, derived: Sequence[DerivedKey]) -> Der
     known = {key.key_id: key for key in derived}
     entry = next((one for one in ledger.commitments() if one["key_id"] in known), None)
     if entry is None:
+        whose = f" of account {derived[0].name.account!r}" if derived[0].name.account else ""
         raise LedgerError(
-            "no signed entry of the ledger commits to this key; it must be committed before it is used, with "
+            f"no signed entry of the ledger commits to this key{whose}; it must be committed before it is used, with "
             "'kdguard audit commit'"
         )
     key = known[entry["key_id"]]
