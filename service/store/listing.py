@@ -147,9 +147,12 @@ def _conditions(
         told.append(_Condition("stratum", table.stratum.in_(strata), (table.stratum + "").in_(strata)))
     if wanted.prefix:
         plain = func.substr(table.subject, 1, len(wanted.prefix)) == wanted.prefix
-        within = and_(table.subject >= wanted.prefix, table.subject < wanted.prefix + "\U0010ffff")
-        bytewise = connection.dialect.name == "sqlite"  # elsewhere texts are compared as a language does
-        told.append(_Condition("subject", within, plain, has_index=bytewise))
+        beyond, subject = wanted.prefix + "\U0010ffff", table.subject
+        if connection.dialect.name == "postgresql":  # plain comparisons there are those of a language
+            within = and_(subject.op("~>=~")(wanted.prefix), subject.op("~<~")(beyond))
+        else:
+            within = and_(subject >= wanted.prefix, subject < beyond)
+        told.append(_Condition("subject", within, plain))
     for name, least in (("requests", wanted.least_requests), ("changed_us", wanted.changed_since_us)):
         if least is not None:
             told.append(_Condition(name, table[name] >= least, table[name] + 0 >= least))

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import create_engine, insert, make_url, select, text
+from sqlalchemy import Connection, create_engine, insert, make_url, select, text
 from sqlalchemy.exc import OperationalError
 
 from kdguard.errors import ServiceError
@@ -72,14 +72,25 @@ def empty(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Database]:
     database.close()
 
 
+def differences(connection: Connection) -> list[Any]:
+    """What the tables are other than the code says, but for an index that only one of the databases needs."""
+
+    def compared(item: Any, name: str | None, kind: str, reflected: bool, other: Any) -> bool:
+        return name != "ix_verdicts_beginning" or connection.dialect.name == "postgresql"
+
+    context = MigrationContext.configure(connection, opts={"include_object": compared})
+    found: list[Any] = compare_metadata(context, METADATA)
+    return found
+
+
 def test_an_upgrade_keeps_what_is_there(empty: Database) -> None:
     empty.migrate("0001")
-    assert empty.behind() == "the database is at revision 0001, this version needs 0002"
+    assert empty.behind() == "the database is at revision 0001, this version needs 0003"
     rows = [*fill(empty, 50)]
     empty.migrate()
     assert empty.behind() is None
     with empty.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        assert differences(connection) == []
         accounts = select(VERDICTS).where(VERDICTS.c.kind == "account")
         kept = [dict(row) for row in connection.execute(accounts).mappings()]
     assert sorted(kept, key=lambda row: str(row["subject"])) == rows
@@ -165,7 +176,7 @@ def test_migrations_make_the_tables_that_the_code_knows(
     database.migrate()
     assert database.behind() is None
     with database.read() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        assert differences(connection) == []
     database.close()
 
 
