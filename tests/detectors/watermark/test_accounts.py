@@ -83,6 +83,22 @@ def test_the_accounts_whose_marks_are_there_are_named_over_all_that_have_one(lea
     assert "corp" not in (leaked / "bundle").read_text()
 
 
+def test_whoever_leans_to_the_marks_of_two_accounts_names_both(leaked: Path) -> None:
+    plain = np.random.default_rng(5).integers(0, 500, (600, 40)).tolist()
+    pyarrow.parquet.write_table(pa.table({"token_ids": plain}), leaked / "clean.parquet")
+    named = ("--mark", leaked / "mark.json", "--epoch", EPOCH, "--ledger", leaked / "ledger", "--decoys", 199)
+    asked = ("--clean", leaked / "clean.parquet", "--gate-bits", 0, "--accounts", leaked / "accounts.csv")
+    case = ("--case", leaked / "case.json", "--json")
+    told = _run("watermark", "radioactivity", leaked / "said.parquet", *named, *asked, *case, status=1)
+    *lines, last = map(json.loads, told.splitlines())
+    assert last["summary"]["accounts_named"] == ["acme", "bolt"]
+    _run("audit", "sign", leaked / "case.json", "--ledger", leaked / "ledger", "--out", leaked / "bundle")
+    result = json.loads(_run("audit", "verify", leaked / "bundle", "--json"))["result"]
+    assert [one["p_value"] for one in result] == pytest.approx(
+        [line["p_adjusted"] for line in lines[:2]], rel=1e-9
+    )
+
+
 def test_an_account_asked_alone_is_still_one_of_all(leaked: Path) -> None:
     line, _ = _detect(leaked, "--account", "bolt", status=1)
     assert line["p_adjusted"] == pytest.approx(1_000 * line["p_value"])
