@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from kdguard.features.text import hash_words
+from kdguard.lineage.endings import cut_short, shares_cut
 from kdguard.lineage.responses import Responses
 from kdguard.lineage.verdict import Lineage, LineageVerdict
 
@@ -25,6 +26,7 @@ _WORD = re.compile(r"\w+")
 _REFUSAL = re.compile(
     r"\b(i('m| am)? (really |very |so )?sorry\b.{0,60}\b(can(no|')t|unable|not able|won't)"
     r"|i (can(no|')t|won't|will not|am unable to|am not able to) (help|assist|do that|answer|comply|provide|discuss)"
+    r"|i (must |have to |will )?(respectfully |politely )?(decline|refuse) to\b"
     r"|as an ai\b.{0,40}\b(can(no|')t|unable|not able)|(lo siento|je suis désolée?|es tut mir leid|mi dispiace)\b)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -38,7 +40,7 @@ def doubts(responses: Responses, frame: pd.DataFrame, suspects: Sequence[str]) -
         frame: The same as rows of `model, prompt_id, response`, and if known `prompt`, `finish_reason`, `refused`.
         suspects: Models of the table.
     """
-    usual = commonness(responses)
+    usual, cut = commonness(responses), shares_cut(responses)
     model = frame["model"].astype(str)
     found = {}
     for suspect in suspects:
@@ -52,6 +54,7 @@ def doubts(responses: Responses, frame: pd.DataFrame, suspects: Sequence[str]) -
             _cut_off(
                 given, frame.loc[model != suspect, "finish_reason"] if "finish_reason" in frame else None
             ),
+            _stopped(responses.place(suspect), cut),
             _foreign(responses.place(suspect), usual),
         )
         if told := next((one for one in checks if one is not None), None):
@@ -132,6 +135,16 @@ def _cut_off(given: pd.DataFrame, others: pd.Series[str] | None) -> str | None:
             f"{same / len(given):.0%} of its answers end after exactly {length} characters: they were cut off"
         )
     return None
+
+
+def _stopped(model: int, cut: npt.NDArray[np.float64]) -> str | None:
+    """Cut off at a limit of tokens, where no column says so."""
+    if not cut_short(cut, model):
+        return None
+    return (
+        f"{cut[model]:.0%} of its answers stop within a sentence at much the same length, most other models' do not: "
+        "they look cut off; ask all with the same limit"
+    )
 
 
 def _foreign(model: int, usual: npt.NDArray[np.float64]) -> str | None:

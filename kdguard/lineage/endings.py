@@ -1,7 +1,7 @@
 """Were answers cut off at a limit of tokens? Told by how they end and how long they are, where no column says so.
 
 Such answers stop within a sentence, at much the same length. Models that lay answers out in lists stop without a full
-stop as well, so that only both together, and only against what is usual in the table, are worth a note.
+stop as well, so that only both together, and only against what is usual in the table, say that they were.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from kdguard.lineage.responses import Responses
 Floats = npt.NDArray[np.float64]
 
 MOST_CUT: Final = 0.5
-"""Share of answers from which on a note is made."""
+"""Share of answers from which on nothing is claimed."""
 _WITHIN_SENTENCE: Final = re.compile(r"[\w,;\-\u2013\u2014(]\s*\Z")
 _NEAR_LIMIT: Final = 0.75
 """Cut answers have this share of the words of a model's longest ones, or more: words differ in tokens."""
-_FEWEST_WORDS: Final = 30
+_FEWEST_WORDS: Final = 10
 
 
 def shares_cut(responses: Responses) -> Floats:

@@ -162,7 +162,7 @@ def examine_live(
         if asking.stopped_by or any(one.verdict is Lineage.SUPPORTED for one in verdicts):
             break
     verdicts = judge(table, reached, last=True)
-    found = _ask_again(asking, probes[:reached], answers, seed) if again else None
+    found = ask_again(asking, probes[:reached], answers, seed) if again else None
     told = doubts(table, together, [suspect]).get(suspect)
     reason = found.reason if found is not None and found.changed else told
     if reason is not None:
@@ -176,8 +176,15 @@ def _answered(probes: Sequence[Probe], answers: pd.DataFrame) -> int:
     return max((at + 1 for at, probe in enumerate(probes) if probe.prompt_id in known), default=0)
 
 
-def _ask_again(asking: Asking, probes: Sequence[Probe], answers: pd.DataFrame, seed: int) -> Drift | None:
-    """Ask the first prompts again, as far as the budget goes, and compare."""
+def ask_again(asking: Asking, probes: Sequence[Probe], answers: pd.DataFrame, seed: int) -> Drift:
+    """Ask the first prompts again, as far as the budget goes, and compare.
+
+    Args:
+        asking: Asks the endpoint.
+        probes: All that were asked, in order.
+        answers: First answers.
+        seed: Of the swaps, see `drift`.
+    """
     second = asking(probes[: asked_again(len(probes))], again=True)
     both = answers.merge(second, on="prompt_id", suffixes=("", "_again"))
     names = [*answers["answered_as"], *second["answered_as"]]

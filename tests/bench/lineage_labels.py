@@ -5,7 +5,8 @@
 
 For every teacher the rows are parted anew (`tests.bench.label_worlds`): what the teacher learnt, what else its owner
 has, the world outside, and 15 % that nobody learns. Thieves learn its labels of outside rows, and of rows they make up;
-independents learn true labels. All are asked the same queries, and all rivals rank among the same controls:
+independents learn true labels. `--roles independent` leaves thieves out, where alarms alone are to be counted. All are
+asked the same queries, and all rivals rank among the same controls:
 
 agreement: with the teacher on random rows that nobody learnt; AKH: on those of them that the teacher gets wrong, as
 many as there are; proportions: a two-proportion test of agreement on random rows against the controls' mean, which
@@ -47,6 +48,7 @@ Floats = npt.NDArray[np.float64]
 
 _BUDGETS = (25, 50, 100, 200)
 _EACH_WAY, _EACH_INDEPENDENT = 1, 2
+_ROLES = ("student", "independent")
 
 
 def main() -> None:
@@ -60,6 +62,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, nargs="+", default=[1.0])
     parser.add_argument("--controls", type=int, default=200)
     parser.add_argument("--design", type=int, default=168)
+    parser.add_argument("--roles", choices=_ROLES, nargs="+", default=_ROLES)
     parser.add_argument("--out", type=Path)
     parser.add_argument("--table", type=Path)
     given = parser.parse_args()
@@ -85,11 +88,12 @@ def _teacher(name: str, share: float, seed: int, given: argparse.Namespace) -> I
     told["accuracy"] = round(float((one.teacher(one.held).argmax(axis=1) == one.held_truth).mean()), 3)
     told["controls_accuracy"] = [round(value, 3) for value in plans[100].accuracies[1:]]
     told["plan_cpu_s"] = round(time.process_time() - began, 1)
-    lots = [("student", way, list(students(one, way, _EACH_WAY, rng))) for way in WAYS]
-    lots += [
-        ("independent", what, list(independents(one, what, _EACH_INDEPENDENT, rng))) for what in INDEPENDENTS
-    ]
-    for role, what, suspects in lots:
+    lots = [("student", way, students(one, way, _EACH_WAY, rng)) for way in WAYS]
+    lots += [("independent", what, independents(one, what, _EACH_INDEPENDENT, rng)) for what in INDEPENDENTS]
+    for role, what, made in lots:
+        if role not in given.roles:
+            continue
+        suspects = list(made)
         yield (
             told
             | {"role": role, "what": what, "n": len(suspects)}

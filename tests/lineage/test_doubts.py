@@ -30,6 +30,7 @@ REFUSALS = (
     "I am really sorry, I am not able to talk about this topic, whatever the reason may be.",
     "As an AI language model I cannot say.",
     "I cannot assist with questions of this kind.",
+    "I must respectfully decline to answer this question, whatever the reason may be.",
 )
 FRENCH = (
     "Le chat est sur la table et le chien dort sous la chaise pendant que nous mangeons ensemble.",
@@ -62,3 +63,13 @@ def test_repeating_the_prompt_is_no_answer() -> None:
 def test_the_same_limit_for_all_is_no_doubt() -> None:
     frame = table(prompts=12, controls=6).assign(finish_reason="length")
     assert doubts(responses_of(frame), frame, ["student"]) == {}
+
+
+def test_answers_that_all_stop_after_some_words_look_cut_off() -> None:
+    frame = table(prompts=12, controls=6)
+    frame["response"] += "."
+    assert "student" not in doubts(responses_of(frame), frame, ["student"])
+    mine = frame["model"] == "student"
+    frame.loc[mine, "response"] = frame.loc[mine, "response"].str.split().str[:25].str.join(" ")
+    said = doubts(responses_of(frame), frame, ["student"])["student"]
+    assert "100% of its answers stop within a sentence at much the same length" in said

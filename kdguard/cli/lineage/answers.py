@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from kdguard.cli.lineage.telling import tell
 from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
-    from kdguard.distill.teachers.endpoint import EndpointTeacher
+    from kdguard.cli.lineage.endpoint import Reach
     from kdguard.lineage.asking import Manner
     from kdguard.lineage.compared import Against, Found
 
@@ -26,7 +25,7 @@ class Live:
     """A suspect to be asked.
 
     Attributes:
-        reached: The endpoint.
+        reach: How the endpoint is reached.
         out: Where its answers are kept.
         probes: The user's prompts; None = the shipped set.
         manner: How it is asked.
@@ -34,7 +33,7 @@ class Live:
         token_budget: Most tokens.
     """
 
-    reached: AbstractContextManager[EndpointTeacher]
+    reach: Reach
     out: Path | None
     probes: Path | None
     manner: Manner
@@ -75,7 +74,7 @@ def examine_answers(compared: Against, suspects: Sequence[str], live: Live | Non
         raise LineageError("a live suspect's answers are evidence and are kept: give --out DIR")
     if len(suspects) > 1:
         raise LineageError(f"--suspect-url is one suspect, got {len(suspects)} names")
-    with live.reached as asked:
+    with live.reach.opened() as asked:
         return examine_endpoint(
             compared,
             asked,
@@ -89,14 +88,14 @@ def examine_answers(compared: Against, suspects: Sequence[str], live: Live | Non
 
 
 def finish_answers(
-    found: Found, compared: Against, files: Sequence[Path], kept: Kept, *, as_json: bool
+    found: Found, compared: Against, files: Sequence[Path | None], kept: Kept, *, as_json: bool
 ) -> None:
     """Print verdicts, write what is kept, and end: status 1 if a lineage is supported, else 0.
 
     Args:
         found: Verdicts.
         compared: What suspects were compared with.
-        files: What was read: tables, or folders of 'ask'.
+        files: What was read: tables, or folders of 'ask'; None = nothing.
         kept: What to write.
         as_json: Print JSON lines.
     """
@@ -105,7 +104,8 @@ def finish_answers(
 
     found = found.with_overlap()
     tell(found, as_json)
-    inputs = [path / RESPONSES_FILE if path.is_dir() else path for path in files]
+    read = [path for path in files if path is not None]
+    inputs = [path / RESPONSES_FILE if path.is_dir() else path for path in read]
     if kept.report is not None:
         write_report(kept.report, found, compared, inputs)
     if kept.case is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kdguard.cli.lineage.endpoint import Reach
 from kdguard.cli.lineage.options import (
     Concurrency,
     KeyVariable,
@@ -20,14 +22,16 @@ from kdguard.cli.lineage.options import (
     System,
     Temperature,
     TokenBudget,
-    endpoint,
     probes_of,
 )
+from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from kdguard.lineage.asking import Asking
     from kdguard.lineage.drift import Drift
+    from kdguard.lineage.probes import Probe
 
 RESPONSES_FILE = "responses.parquet"
 
@@ -63,17 +67,21 @@ def ask(
     from kdguard.cli.progress import StageBars
     from kdguard.distill.teachers.budget import Budget
     from kdguard.distill.transcripts.writer import TranscriptWriter
-    from kdguard.errors import LineageError
-    from kdguard.lineage.asking import SEALED, Asking, Manner, about_answers
-    from kdguard.lineage.drift import asked_again, drift
+    from kdguard.lineage.asking import Asking, Manner, about_answers
 
     chosen, manner = probes_of(probes), Manner(max_tokens=max_tokens, temperature=temperature, system=system)
     drawn = chosen.drawn(seed, count)
-    calls = {"key_variable": key_variable, "owned": owned, "permission": permission}
-    pace = {"requests_per_minute": requests_per_minute, "concurrency": concurrency}
-    found: Drift | None = None
+    reach = Reach(
+        url=url,
+        model=model,
+        key_variable=key_variable,
+        owned=owned,
+        permission=permission,
+        requests_per_minute=requests_per_minute,
+        concurrency=concurrency,
+    )
     with (
-        endpoint(url, model, **calls, **pace) as asked,  # type: ignore[arg-type]
+        reach.opened() as asked,
         StageBars() as bars,
         TranscriptWriter(out, about=about_answers(chosen, seed, model, manner)) as writer,
     ):
@@ -86,22 +94,28 @@ def ask(
             budget=Budget(tokens=token_budget),
             say=lambda done, total: bars.stage("ask", done, total),
         )
-        answers = asking(drawn)
-        if asking.stopped_by == SEALED:
-            raise LineageError(
-                f"{out}: was closed with {len(answers)} of {len(drawn)} prompts; use another folder"
-            )
-        whole = len(answers) == len(drawn)
-        if again and asking.stopped_by is None and whole:
-            second = asking(drawn[: asked_again(len(drawn))], again=True)
-            both = answers.merge(second, on="prompt_id", suffixes=("", "_again"))
-            names = [*answers["answered_as"], *second["answered_as"]]
-            found = drift(list(both["response"]), list(both["response_again"]), names=names, seed=seed)
+        answers, found = _asked(asking, drawn, seed, out, again=again)
         write_answers(answers, name or model, out)
-        if whole and asking.stopped_by is None:
+        if len(answers) == len(drawn) and asking.stopped_by is None:
             writer.seal(spent=asking.spent.record(), permission=asked.permission.record())
     _tell(out, answers, len(drawn), asking.stopped_by, found)
     raise typer.Exit(int(found is not None and found.changed))
+
+
+def _asked(
+    asking: Asking, drawn: Sequence[Probe], seed: int, out: Path, *, again: bool
+) -> tuple[pd.DataFrame, Drift | None]:
+    """Answers, and once all are there, what asking some prompts again showed."""
+    from kdguard.lineage.asking import SEALED
+    from kdguard.lineage.live import ask_again
+
+    answers = asking(drawn)
+    if asking.stopped_by == SEALED:
+        raise LineageError(
+            f"{out}: was closed with {len(answers)} of {len(drawn)} prompts; use another folder"
+        )
+    whole = len(answers) == len(drawn) and asking.stopped_by is None
+    return answers, ask_again(asking, drawn, answers, seed) if again and whole else None
 
 
 def write_answers(answers: pd.DataFrame, name: str, out: Path) -> None:

@@ -11,7 +11,9 @@ from kdguard.cli.lineage.options import level_of_test
 from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
-    from kdguard.detectors.fingerprint.labels import Plan
+    from kdguard.detectors.fingerprint.labels import Answered, Classifier, Plan, Settings
+
+FAMILY = "teacher"
 
 
 def labels(
@@ -61,20 +63,29 @@ def labels(
 
     Exit status: 0 nothing supported, 1 a lineage is supported, 2 bad usage or input.
     """
-    from kdguard.cli.lineage.cases import write
-    from kdguard.cli.lineage.lines import counted, finish
-    from kdguard.detectors.fingerprint.labels import (
-        Settings,
-        examine,
-        make_plan,
-        open_classifier,
-        read_labelled,
-    )
-    from kdguard.detectors.fingerprint.labels.claims import NAME, VERSION, case_of
+    from kdguard.cli.lineage.lines import finish
+    from kdguard.detectors.fingerprint.labels import Settings, examine_many, open_classifier
+
+    named = suspect_classifier or []
+    if case and len(named) != 1:
+        raise LineageError("a case is about one suspect; give --suspect-classifier once with --case")
+    teacher = open_classifier(teacher_classifier, owned=owned, permission=permission)
+    suspects = {where: open_classifier(where, owned=owned, permission=permission) for where in named}
+    plan = _planned(data, served, teacher, Settings(seed=seed, queries=queries, controls=controls))
+    if plan_out:
+        _write(plan, plan_out)
+    answers = {where: suspect.ask(plan.queries, plan.names) for where, suspect in suspects.items()}
+    if case:
+        _write_case(plan, data, named[0], answers[named[0]], case)
+    finish(examine_many(plan, answers, FAMILY, alpha, private_rows=private_rows), as_json=as_json)
+
+
+def _planned(data: Path, served: Path | None, teacher: Classifier, settings: Settings) -> Plan:
+    """Train controls, choose queries, and say which."""
+    from kdguard.cli.lineage.lines import counted
+    from kdguard.detectors.fingerprint.labels import make_plan, read_labelled
 
     rows = read_labelled(data)
-    teacher = open_classifier(teacher_classifier, owned=owned, permission=permission)
-    settings = Settings(seed=seed, queries=queries, controls=controls)
     with counted("training controls") as say:
         plan = make_plan(
             rows,
@@ -84,18 +95,14 @@ def labels(
             served=read_labelled(served) if served else None,
         )
     typer.echo(f"{len(plan.queries)} queries: {plan.described()}; sha256 {plan.digest}", err=True)
-    if plan_out:
-        _write(plan, plan_out)
-    if case and len(suspect_classifier or ()) != 1:
-        raise LineageError("a case is about one suspect; give --suspect-classifier once with --case")
-    verdicts = []
-    for where in suspect_classifier or ():
-        suspect = open_classifier(where, owned=owned, permission=permission)
-        answered = suspect.ask(plan.queries, plan.names)
-        verdicts.append(examine(plan, where, answered, "teacher", alpha, private_rows=private_rows))
-        if case:
-            write((NAME, VERSION), case_of(plan, where, answered, "teacher"), [data, Path(where)], case)
-    finish(verdicts, as_json=as_json)
+    return plan
+
+
+def _write_case(plan: Plan, data: Path, suspect: str, answered: Answered, case: Path) -> None:
+    from kdguard.cli.lineage.cases import write
+    from kdguard.detectors.fingerprint.labels.claims import NAME, VERSION, case_of
+
+    write((NAME, VERSION), case_of(plan, suspect, answered, FAMILY), [data, Path(suspect)], case)
 
 
 def _write(plan: Plan, path: Path) -> None:

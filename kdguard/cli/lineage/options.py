@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kdguard.errors import LineageError
-
 if TYPE_CHECKING:
-    from kdguard.distill.teachers.endpoint import EndpointTeacher
     from kdguard.lineage.probes import ProbeSet
 
 
@@ -123,7 +117,7 @@ EncoderFolder = Annotated[
     Path | None,
     typer.Option(
         "--encoder",
-        help="Folder of a text encoder: nearness in meaning beside the other tests (needs [distill]).",
+        help="Folder of a text encoder: nearness in meaning beside the other tests; needs the extra distill.",
         exists=True,
         file_okay=False,
     ),
@@ -154,41 +148,3 @@ def probes_of(path: Path | None) -> ProbeSet:
     from kdguard.lineage.probes import read_probes, shipped_probes
 
     return shipped_probes() if path is None else read_probes(path)
-
-
-@contextmanager
-def endpoint(
-    url: str,
-    model: str,
-    *,
-    key_variable: str | None,
-    owned: str | None,
-    permission: str | None,
-    requests_per_minute: float | None,
-    concurrency: int,
-) -> Iterator[EndpointTeacher]:
-    """An endpoint to ask, closed afterwards.
-
-    Raises:
-        LineageError: The key is not set.
-        TeacherError: The address may not be used.
-    """
-    key = os.environ.get(key_variable, "") if key_variable else "none"
-    if not key:
-        raise LineageError(f"the environment variable '{key_variable}' must hold the API key; it is not set")
-    from kdguard.distill.teachers.endpoint import EndpointTeacher
-    from kdguard.distill.teachers.pacing import Pace
-
-    asked = EndpointTeacher(
-        url,
-        model,
-        api_key=key,
-        owned=owned,
-        permission=permission,
-        concurrency=concurrency,
-        pace=Pace(requests_per_minute=requests_per_minute),
-    )
-    try:
-        yield asked
-    finally:
-        asked.close()

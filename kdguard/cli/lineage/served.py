@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
 import typer
 
 from kdguard.cli.lineage.options import level_of_test
 from kdguard.errors import LineageError
+
+if TYPE_CHECKING:
+    from kdguard.detectors.fingerprint.served import AccountFound, Served, Settings
 
 
 def served(
@@ -53,39 +57,44 @@ def served(
     By the likelihoods it gives them, or by how it words its own answers to the same prompts, which tells less.
     Exit status: 0 no account named, 1 named, 2 bad usage or input.
     """
-    from kdguard.detectors.fingerprint.served import (
-        Settings,
-        rank_accounts,
-        read_served,
-        served_by_wording,
-    )
-    from kdguard.lineage.tables import read_numbers
+    from kdguard.detectors.fingerprint.served import Settings, rank_accounts
 
     read = likelihoods or answers
     if read is None or (likelihoods and answers):
         raise LineageError("give --likelihoods, or --answers where there are none: one kind of reading")
     settings = Settings(seed=seed, deals=deals, drawn=drawn, alpha=alpha)
-    if answers:
-        table = served_by_wording(read_numbers(texts), read_numbers(answers), suspect, clean or ())
-    else:
-        table = read_served(texts, read, suspect, clean or ())
+    table = _table(texts, read, suspect, clean or (), by_wording=answers is not None)
     if account:
         table = table.together(account)
     found = rank_accounts(table, suspect, settings)
     for one in found:
-        if as_json:
-            typer.echo(orjson.dumps(one.to_json(suspect, alpha)).decode())
-        elif one.evidence is None:
-            typer.echo(f"{one.account}: {one.reason}")
-        else:
-            p_value = f"p = {one.evidence.p_value:.3g}, {one.p_adjusted:.3g} among {len(found)} accounts"
-            typer.echo(f"{one.account}: {p_value}; {one.evidence.summary}; {one.reason}")
+        typer.echo(orjson.dumps(one.to_json(suspect, alpha)).decode() if as_json else _told(one, len(found)))
     if case:
-        from dataclasses import asdict
-
-        from kdguard.cli.lineage.cases import write
-        from kdguard.detectors.fingerprint.served.claims import NAME, VERSION, statistics_of
-
-        parts = statistics_of(table, suspect), asdict(settings)
-        write((NAME, VERSION), parts, [texts, read], case)
+        _write_case(table, suspect, settings, [texts, read], case)
     raise typer.Exit(int(any(one.p_adjusted is not None and one.p_adjusted <= alpha for one in found)))
+
+
+def _table(texts: Path, read: Path, suspect: str, clean: Sequence[str], *, by_wording: bool) -> Served:
+    from kdguard.detectors.fingerprint.served import read_served, served_by_wording
+    from kdguard.lineage.tables import read_numbers
+
+    if by_wording:
+        return served_by_wording(read_numbers(texts), read_numbers(read), suspect, clean)
+    return read_served(texts, read, suspect, clean)
+
+
+def _told(one: AccountFound, accounts: int) -> str:
+    """One line on an account."""
+    if one.evidence is None:
+        return f"{one.account}: {one.reason}"
+    p_value = f"p = {one.evidence.p_value:.3g}, {one.p_adjusted:.3g} among {accounts} accounts"
+    return f"{one.account}: {p_value}; {one.evidence.summary}; {one.reason}"
+
+
+def _write_case(table: Served, suspect: str, settings: Settings, inputs: Sequence[Path], case: Path) -> None:
+    from dataclasses import asdict
+
+    from kdguard.cli.lineage.cases import write
+    from kdguard.detectors.fingerprint.served.claims import NAME, VERSION, statistics_of
+
+    write((NAME, VERSION), (statistics_of(table, suspect), asdict(settings)), inputs, case)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from kdguard.cli.audit.options import Keys
+from kdguard.cli.lineage.endpoint import Reach
 from kdguard.cli.lineage.labels import labels
-from kdguard.cli.lineage.levels import alone, needed
+from kdguard.cli.lineage.levels import BY_LABELS, BY_WEIGHTS, needed, way_of
 from kdguard.cli.lineage.options import (
     Adjust,
     Again,
@@ -41,7 +42,6 @@ from kdguard.cli.lineage.options import (
     Temperature,
     TokenBudget,
     VerdictsAsJson,
-    endpoint,
 )
 from kdguard.cli.lineage.weights import weights
 
@@ -99,24 +99,19 @@ def examine(
     from kdguard.lineage import Claim
     from kdguard.lineage.asking import Manner
 
-    by_answers: dict[str, object] = {"--responses": responses, "--families": families, "--controls": controls}
-    by_answers |= {"--suspect": suspect, "--family": family, "--suspect-url": suspect_url}
-    by_answers |= {"--report": report, "--committed": committed, "--encoder": encoder}
-    by_weights: dict[str, object] = {
-        "--suspect-weights": suspect_weights,
-        "--teacher-weights": teacher_weights,
-    }
-    by_labels: dict[str, object] = {"--suspect-classifier": suspect_classifier, "--data": data}
-    by_labels |= {"--teacher-classifier": teacher_classifier}
+    given: dict[str, object] = {"--responses": responses, "--families": families, "--controls": controls}
+    given |= {"--suspect": suspect, "--family": family, "--suspect-url": suspect_url, "--report": report}
+    given |= {"--committed": committed, "--encoder": encoder, "--budget": budget}
+    given |= {BY_LABELS: suspect_classifier, "--data": data, "--teacher-classifier": teacher_classifier}
+    given |= {BY_WEIGHTS: suspect_weights, "--teacher-weights": teacher_weights}
+    way = way_of(given)
     if suspect_weights is not None:
-        alone("--suspect-weights", by_answers | by_labels | {"--budget": budget})
-        teacher = needed(teacher_weights, "--teacher-weights", "--suspect-weights")
+        teacher = needed(teacher_weights, "--teacher-weights", way)
         weights(suspect_weights, teacher, seed=seed, alpha=alpha, case=case, as_json=as_json)
     if suspect_classifier:
-        alone("--suspect-classifier", by_answers | by_weights)
         labels(
-            needed(data, "--data", "--suspect-classifier"),
-            needed(teacher_classifier, "--teacher-classifier", "--suspect-classifier"),
+            needed(data, "--data", way),
+            needed(teacher_classifier, "--teacher-classifier", way),
             suspect_classifier,
             queries=budget or QUERIES,
             seed=seed,
@@ -126,9 +121,7 @@ def examine(
             case=case,
             as_json=as_json,
         )
-    alone("a suspect known by its answers", by_weights | by_labels)
-    tables = needed(responses, "--responses", "a suspect known by its answers")
-    described = needed(families, "--families", "a suspect known by its answers")
+    tables, described = needed(responses, "--responses", way), needed(families, "--families", way)
     claim = Claim(alpha=alpha, named=tuple(family or ()), adjust=adjust)
     compared = against(
         tables,
@@ -143,20 +136,18 @@ def examine(
     )
     live = None
     if suspect_url is not None:
-        manner = Manner(max_tokens=max_tokens, temperature=temperature, system=system)
-        reached = endpoint(
-            suspect_url,
-            suspect_model,
+        reach = Reach(
+            url=suspect_url,
+            model=suspect_model,
             key_variable=key_variable,
             owned=owned,
             permission=permission,
             requests_per_minute=requests_per_minute,
             concurrency=concurrency,
         )
-        live = Live(reached, out, probes, manner, again, token_budget)
+        manner = Manner(max_tokens=max_tokens, temperature=temperature, system=system)
+        live = Live(reach, out, probes, manner, again, token_budget)
     found = examine_answers(compared, suspect or ([suspect_model] if live else []), live)
-    files = [
-        path for path in (*tables, out if suspect_url else None, described, controls) if path is not None
-    ]
+    files = [*tables, out if live else None, described, controls]
     kept = Kept(report, case, committed, epoch, keys)
     finish_answers(found, compared, files, kept, as_json=as_json)

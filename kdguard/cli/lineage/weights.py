@@ -17,7 +17,8 @@ def weights(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="Text file, a prompt a line: compare hidden states as well (needs [distill]).", exists=True
+            help="Text file, a prompt a line: compare hidden states as well; needs the extra distill.",
+            exists=True,
         ),
     ] = None,
     reorderings: Annotated[int, typer.Option(min=1, help="The floor of p is 1 / (this + 1).")] = 9_999,
