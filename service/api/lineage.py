@@ -11,8 +11,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from kdguard.service.api import examples
-from kdguard.service.api.access import Auditor, Reader, Serving
+from kdguard.service.api.access import Auditor, Caller, Reader, Serving
 from kdguard.service.api.problems import RESPONSES, Problem
+from kdguard.service.api.settings import Suspect
+from kdguard.service.api.state import Service
 from kdguard.service.api.uploads import Queued, queued
 from kdguard.service.live import suspect_jobs
 from kdguard.service.live.errands import ASKED
@@ -166,7 +168,7 @@ def post_lineage(asked: LineageAsk, caller: Reader, service: Serving) -> Queued:
 @router.get("/v1/lineage/endpoints")
 def list_endpoints(caller: Reader, service: Serving) -> list[Listed]:
     """Suspects that the operator lists, and why they may be asked; no other address is ever asked."""
-    mine = [one for one in service.settings.suspects if one.tenant == caller.tenant]
+    mine = _suspects(service, caller).values()
     return [Listed(**one.model_dump(include=set(Listed.model_fields))) for one in mine]
 
 
@@ -176,13 +178,17 @@ def post_live(asked: LiveAsk, caller: Auditor, service: Serving) -> Queued:
 
     What it answered is kept with the job, encrypted: `GET /v1/jobs/{job}/answers`.
     """
-    mine = (one for one in service.settings.suspects if one.tenant == caller.tenant)
-    endpoint = next((one for one in mine if one.name == asked.endpoint), None)
+    endpoint = _suspects(service, caller).get(asked.endpoint)
     if endpoint is None:
         raise Problem(404, "not-found", "there is no such suspect; the operator lists them in `suspects`")
     given, files = _tables(asked)
     given["suspect"] = asked.suspect or endpoint.model
     return queued(service, caller, suspect_jobs.KIND, "lineage.live", given, files)
+
+
+def _suspects(service: Service, caller: Caller) -> dict[str, Suspect]:
+    """Suspects of the caller's tenant by name."""
+    return {one.name: one for one in service.settings.suspects if one.tenant == caller.tenant}
 
 
 def _tables(asked: LineageAsk | LiveAsk) -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -138,7 +138,10 @@ class LiveAudits:
             )
             name, again = job.given["suspect"], bool(job.given["again"])
             found, answers = found_live(compared, asking, drawn, name, manner, again=again)
-        rows = ({key: value for key, value in row.items() if value is not None} for row in _rows(answers))
+        rows = (
+            {str(key): value for key, value in row.items() if value is not None}
+            for row in answers.to_dict("records")
+        )
         asked = {
             "endpoint": job.given["endpoint"],
             "address": suspect.permission.record(),
@@ -147,10 +150,6 @@ class LiveAudits:
             "spent": asking.spent.record(),
         }
         return found, cases.lines_of(rows), {"asked": asked}
-
-
-def _rows(answers: Any) -> list[dict[str, Any]]:
-    return answers.to_dict("records")
 
 
 def _probes(folder: Path) -> ProbeSet:
