@@ -45,6 +45,13 @@ class ExactReadings:
                     lines.write(b"\n" + orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY))
                 yield answer
 
+    def settle(self) -> None:
+        """Put the lines in the order of their ids, each request once: a killed run may have asked one twice."""
+        last = {line["request_id"]: line for line in _lines(self._path)}
+        unfinished = self._path.with_name(f".{FILE}.unfinished")
+        unfinished.write_bytes(b"".join(orjson.dumps(last[name]) + b"\n" for name in sorted(last)))
+        unfinished.replace(self._path)
+
     def exact(self, answer: Answer) -> Answer:
         """An answer that was read back from transcripts, with the log-probabilities that were told."""
         known = self._known.get(answer.request_id)

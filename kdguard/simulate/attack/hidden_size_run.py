@@ -32,7 +32,8 @@ def run_hidden_size(recipe: Recipe, out: Path, around: Surroundings) -> dict[str
     table = recipe.hidden_size or HiddenSizeTable()
     setting = make_stage(recipe, split=around.split, data=around.data)
     around.say("teacher", 0, 1)
-    built = build_teacher(recipe.teacher, seed=recipe.seed, cache=out / "teacher")
+    # one row at a time: what is decoded beside it would show in the last digits, and so would a run that went on
+    built = build_teacher(recipe.teacher, seed=recipe.seed, cache=out / "teacher", rows=1)
     tactics = make_tactics(recipe, setting)
     plan = make_plan(recipe, setting, tactics)
     drawn = prompt_source(recipe, setting).draw(4 * table.prompts, stream(recipe.seed, "prompts"))
@@ -55,6 +56,7 @@ def run_hidden_size(recipe: Recipe, out: Path, around: Surroundings) -> dict[str
             token_bytes=names,
         )
         writer.seal()
+        exact.settle()
     return finish(
         recipe,
         out,

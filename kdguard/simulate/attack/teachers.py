@@ -77,13 +77,14 @@ class Routed:
             yield from teacher.answer(chosen) if chosen else ()
 
 
-def build_teacher(table: tables.AnyTeacher, *, seed: int, cache: Path | None = None) -> Built:
+def build_teacher(table: tables.AnyTeacher, *, seed: int, cache: Path | None = None, rows: int = 64) -> Built:
     """Make or load the teacher of a recipe.
 
     Args:
         table: What the recipe says.
         seed: For asks without a seed.
         cache: Folder in which a toy teacher is kept, and found again when a run goes on.
+        rows: Sequences that a model here decodes at once.
 
     Raises:
         AttackError: The key's environment variable is not set.
@@ -92,9 +93,9 @@ def build_teacher(table: tables.AnyTeacher, *, seed: int, cache: Path | None = N
     """
     match table:
         case tables.ToyTeacher():
-            return _toy(table, seed, cache)
+            return _toy(table, seed, cache, rows)
         case tables.FolderTeacher():
-            return _folder(table, seed)
+            return _folder(table, seed, rows)
         case tables.EndpointTeacherTable():
             return _endpoint(table)
         case tables.ReplayTeacherTable():
@@ -103,7 +104,7 @@ def build_teacher(table: tables.AnyTeacher, *, seed: int, cache: Path | None = N
             return _classifier(table)
 
 
-def _toy(table: tables.ToyTeacher, seed: int, cache: Path | None) -> Built:
+def _toy(table: tables.ToyTeacher, seed: int, cache: Path | None, rows: int) -> Built:
     from kdguard.distill.models import load_model, load_tokenizer, save_model
     from kdguard.distill.teachers.local import LocalTeacher
     from kdguard.simulate.attack.toy import train_toy
@@ -115,14 +116,16 @@ def _toy(table: tables.ToyTeacher, seed: int, cache: Path | None) -> Built:
         if cache is not None:
             save_model(model, tokenizer, cache)
     name = f"toy-{table.world}-{table.seed}"
-    teacher = LocalTeacher(model, tokenizer, name=name, seed=seed, logprobs_of=_told(table))
+    teacher = LocalTeacher(model, tokenizer, name=name, rows=rows, seed=seed, logprobs_of=_told(table))
     return Built(teacher, _about(table, name, model), tokenizer)
 
 
-def _folder(table: tables.FolderTeacher, seed: int) -> Built:
+def _folder(table: tables.FolderTeacher, seed: int, rows: int) -> Built:
     from kdguard.distill.teachers.local import LocalTeacher
 
-    teacher = LocalTeacher.load(table.path, device=table.device, seed=seed, logprobs_of=_told(table))
+    teacher = LocalTeacher.load(
+        table.path, device=table.device, rows=rows, seed=seed, logprobs_of=_told(table)
+    )
     return Built(teacher, _about(table, teacher.name, teacher.model), teacher.tokenizer)
 
 
