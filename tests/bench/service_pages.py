@@ -8,8 +8,6 @@ compared on a busy machine.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import os
 import random
@@ -20,7 +18,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +32,18 @@ from tests.scoring_service.running import running
 _COLUMNS = (
     "tenant, kind, subject, rank, decision, p_value, score, requests, stratum, changed_us, before, body"
 )
+_BODY = {"like": "a verdict" * 30}
+_FILLED = f"""
+INSERT INTO verdicts ({_COLUMNS})
+SELECT 'default', 'account', 'acct-' || lpad(at::text, 8, '0'), coalesce(p, 2.0),
+    CASE WHEN p IS NULL THEN 'abstain' WHEN p <= 0.01 THEN 'review' ELSE 'clear' END,
+    p, score, requests, (%s::text[])[kind], 1700000000000000 + at * 1000, NULL, body
+FROM (
+    SELECT at, CASE WHEN random() < 0.9 THEN random() END AS p, 2 * random() - 1 AS score,
+        floor(10 / (1 - random())) AS requests, 1 + floor(3 * random())::int AS kind
+    FROM generate_series(0::bigint, %s - 1) AS at
+) AS drawn, (SELECT %s AS body) AS told
+"""
 _COUNTED = "SELECT decision, count(*) FROM verdicts GROUP BY decision"
 _STRATA = ("chat", "batch|agent+batch", "unverified|product")
 
@@ -58,22 +67,16 @@ def fill(database: Path, accounts: int, seed: int = 0) -> None:
     connection.close()
 
 
-def fill_postgres(url: str, accounts: int, seed: int = 0) -> None:
-    """The same in a database of PostgreSQL, with statistics, as its autovacuum would make them."""
+def fill_postgres(url: str, accounts: int) -> None:
+    """The like in a database of PostgreSQL, made there, with statistics, as its autovacuum would make them."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         named = "SELECT indexname, indexdef FROM pg_indexes WHERE indexname LIKE 'ix_verdicts_%'"
         kept = connection.exec_driver_sql(named).fetchall()
         for name, _ in kept:
             connection.exec_driver_sql(f"DROP INDEX {name}")
-        rows = _rows(accounts, seed)
-        while some := list(islice(rows, 100_000)):
-            told = io.StringIO()
-            csv.writer(told).writerows(some)
-            told.seek(0)
-            copied = f"COPY verdicts ({_COLUMNS}) FROM STDIN WITH (FORMAT csv)"
-            cursor: Any = connection.connection.cursor()
-            cursor.execute(copied, stream=told)
+        connection.exec_driver_sql("SELECT setseed(0.5)")
+        connection.exec_driver_sql(_FILLED, (list(_STRATA), accounts, json.dumps(_BODY)))
         for _, sql in kept:
             connection.exec_driver_sql(sql)
         decisions = {name: count for name, count in connection.exec_driver_sql(_COUNTED)}
@@ -89,7 +92,7 @@ def _summary(accounts: int, decisions: Mapping[str, int]) -> str:
 
 
 def _rows(accounts: int, seed: int) -> Iterator[tuple[object, ...]]:
-    draw, body = random.Random(seed), json.dumps({"like": "a verdict" * 30})
+    draw, body = random.Random(seed), json.dumps(_BODY)
     for at in range(accounts):
         p = draw.random() if draw.random() < 0.9 else None
         decision = "abstain" if p is None else "review" if p <= 0.01 else "clear"
