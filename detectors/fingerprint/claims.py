@@ -135,6 +135,7 @@ def statistics_of(
         "control_kinds": sorted(kinds),
         "looks": list(ranked[0][1].looks),
         "last": ranked[0][1].last,
+        "asked": ranked[0][1].asked,
         "withheld": withheld,
         "families": [
             {

@@ -44,7 +44,6 @@ class Question:
         controls: Controls of each family.
         alpha: Chance of a false claim for one suspect.
         corrected: Whether it is paid for that many families are tested.
-        looks: Prompts behind each look.
         asked: Prompts that the suspects were asked.
         models: Names of all models of the table.
     """
@@ -53,14 +52,8 @@ class Question:
     controls: Controls
     alpha: float
     corrected: bool
-    looks: Sequence[int]
     asked: int
     models: Sequence[str]
-
-    @property
-    def last_look(self) -> int:
-        """Place of the last look that the prompts asked allow; the first where they allow none."""
-        return max(int(np.searchsorted(self.looks, self.asked, side="right")) - 1, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +66,7 @@ class Subject:
         unfit: Why its answers cannot be tested; None = they can.
         alike: Whether it is consistent with each family, shape (K,).
         heard: Which of the prompts asked it answered, in their order.
+        ends: Prompts asked by each look, those to come included.
     """
 
     name: str
@@ -80,6 +74,12 @@ class Subject:
     unfit: str | None
     alike: npt.NDArray[np.bool_]
     heard: npt.NDArray[np.bool_]
+    ends: Sequence[int]
+
+    @property
+    def last_look(self) -> int:
+        """Place of the last look that the prompts asked allow; the first where they allow none."""
+        return max(int(np.searchsorted(self.ends, len(self.heard), side="right")) - 1, 0)
 
     @property
     def answers(self) -> int:
@@ -97,7 +97,7 @@ def concluded(
         tested: What every test says of each family asked for, the one that drives its verdict first.
         question: What is asked.
     """
-    last = question.last_look
+    last = subject.last_look
     p_values = {
         family: float(each[0].standing.p_at_look[last, subject.at]) for family, each in tested.items()
     }
@@ -125,7 +125,7 @@ def _verdict(
     verdict, reason = conclude(p_adjusted, count, paid_for, question.alpha, told_apart=told_apart)
     if unfit is not None:
         verdict, reason = Lineage.INCONCLUSIVE, unfit
-    p_at_look = standing.p_at_look[: question.last_look + 1, subject.at]
+    p_at_look = standing.p_at_look[: subject.last_look + 1, subject.at]
     return LineageVerdict(
         suspect=subject.name,
         teacher_family=question.families.names[family],
@@ -142,7 +142,14 @@ def _verdict(
         evidence=_evidence(subject, family, tested, question) if ranked else (),
         ranked=None
         if unfit
-        else ranked_of(standing, subject.at, question.models, question.last_look, bets.course[:, subject.at]),
+        else ranked_of(
+            standing,
+            subject.at,
+            question.models,
+            subject.last_look,
+            bets.course[:, subject.at],
+            question.asked,
+        ),
     )
 
 
@@ -163,7 +170,7 @@ def _queries(
     """Prompts answered by the first look that would have decided; all answers where none did."""
     decided = np.flatnonzero(p_at_look * paid_for <= question.alpha)
     if verdict is Lineage.SUPPORTED and len(decided):
-        return int(subject.heard[: question.looks[int(decided[0])]].sum())
+        return int(subject.heard[: subject.ends[int(decided[0])]].sum())
     return subject.answers
 
 
@@ -184,8 +191,8 @@ def _rank(subject: Subject, family: str, one: Tested, question: Question) -> Evi
     """The rank over all prompts; of a suspect that was stopped before them that of the suprema at the stop."""
     above, count = int(one.standing.above[subject.at]), int(one.standing.controls[subject.at])
     p_value, when = float(one.standing.p_fixed[subject.at]), "over all prompts"
-    if question.asked < question.looks[-1]:
-        p_value = float(one.standing.p_at_look[question.last_look, subject.at])
+    if question.asked < subject.ends[-1]:
+        p_value = float(one.standing.p_at_look[subject.last_look, subject.at])
         above, when = (
             round(p_value * (count + 1)) - 1,
             f"at some look as the suspect over {question.asked} prompts",

@@ -43,6 +43,18 @@ def looks(prompts: int) -> tuple[int, ...]:
     return (*counts, prompts)
 
 
+def ends_of_looks(heard: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    """By which prompt 10, 20, 40, ... of those that count were asked; the last look is at the end.
+
+    Which prompts come later moves no earlier look.
+
+    Args:
+        heard: Prompts that count, shape (P,).
+    """
+    ends = np.searchsorted(np.cumsum(heard), looks(int(heard.sum()))) + 1
+    return (*map(int, ends[:-1]), len(heard))
+
+
 def means_at_looks(contrast: Floats, heard: npt.NDArray[np.bool_]) -> Floats:
     """Mean contrast over the first prompts at every look, shape (L, M, K); NaN where nothing is known.
 
@@ -51,7 +63,7 @@ def means_at_looks(contrast: Floats, heard: npt.NDArray[np.bool_]) -> Floats:
         heard: Prompts that count, for whichever model, shape (P,).
     """
     known = ~np.isnan(contrast) & heard[:, None, None]
-    starts = [0, *looks(len(contrast))[:-1]]
+    starts = [0, *ends_of_looks(heard)[:-1]]
     total = np.add.reduceat(np.where(known, contrast, 0.0), starts, axis=0).cumsum(axis=0)
     count = np.add.reduceat(known, starts, axis=0, dtype=np.int64).cumsum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

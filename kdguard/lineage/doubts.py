@@ -54,8 +54,8 @@ def doubts(responses: Responses, frame: pd.DataFrame, suspects: Sequence[str]) -
             _cut_off(
                 given, frame.loc[model != suspect, "finish_reason"] if "finish_reason" in frame else None
             ),
-            _stopped(responses.place(suspect), cut),
             _foreign(responses.place(suspect), usual),
+            _stopped(responses.place(suspect), cut),
         )
         if told := next((one for one in checks if one is not None), None):
             found[suspect] = told

@@ -19,8 +19,9 @@ class Ranked:
     """One suspect among the m controls of one family, up to the look at which it was stopped.
 
     Attributes:
-        looks: Prompts behind each look of the whole table, shape (L,).
+        looks: Prompts asked by each look, those to come included, shape (L,).
         last: Place of the look at which the suspect was stopped.
+        asked: Prompts it had been asked then.
         controls: Names of the controls.
         scores: Score of each control beside the suspect's over all prompts, shape (m,).
         p_at_look: Rank at each look up to the last, shape (last + 1,).
@@ -31,6 +32,7 @@ class Ranked:
 
     looks: tuple[int, ...]
     last: int
+    asked: int
     controls: tuple[str, ...]
     scores: Floats
     p_at_look: Floats
@@ -38,7 +40,9 @@ class Ranked:
     readings: tuple[tuple[Floats, Bools], ...]
 
 
-def ranked_of(standing: Standing, at: int, models: Sequence[str], last: int, log10_e: Floats) -> Ranked:
+def ranked_of(
+    standing: Standing, at: int, models: Sequence[str], last: int, log10_e: Floats, asked: int
+) -> Ranked:
     """The rank of one of the suspects that a standing is about.
 
     Args:
@@ -47,6 +51,7 @@ def ranked_of(standing: Standing, at: int, models: Sequence[str], last: int, log
         models: Names of all models of the table.
         last: Place of the last look.
         log10_e: Largest wealth after each prompt, shape (P,), or empty.
+        asked: Prompts that the suspect was asked.
     """
     names = np.array(models, object)
     own = np.concatenate([standing.suspects[at : at + 1], np.flatnonzero(standing.allowed[at])])
@@ -56,6 +61,7 @@ def ranked_of(standing: Standing, at: int, models: Sequence[str], last: int, log
     return Ranked(
         looks=looks,
         last=last,
+        asked=asked,
         controls=tuple(map(str, names[own[1:]])),
         scores=standing.peers[at, own[1:]],
         p_at_look=standing.p_at_look[: last + 1, at],

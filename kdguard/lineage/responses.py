@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kdguard.errors import LineageError
 from kdguard.lineage.order import place_in_order
@@ -101,13 +102,14 @@ def responses_of(frame: pd.DataFrame, *, seed: int = 0, name: str = "responses")
 
 
 def shares_of_equal_answers(responses: Responses, models: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Share of prompts on which other models give exactly some models' answers, shape (S, M); themselves 1.
+    """Share of prompts on which other models give some models' answers, but for spaces, shape (S, M); themselves 1.
 
     Args:
         responses: The table.
         models: Columns of the models, shape (S,).
     """
-    codes = responses.texts.dictionary_encode().indices.fill_null(-1).to_numpy()
+    told = pc.ascii_trim_whitespace(pc.replace_substring_regex(responses.texts, r"\s+", " "))
+    codes = told.dictionary_encode().indices.fill_null(-1).to_numpy()
     answers = codes.reshape(len(responses.prompts), -1)
     shares = np.empty((len(models), len(responses.models)))
     for at, model in enumerate(models):

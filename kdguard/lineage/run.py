@@ -14,7 +14,7 @@ from kdguard.errors import LineageError
 from kdguard.lineage.betting import Bets, bet, no_bets
 from kdguard.lineage.conclusion import Question, Subject, Tested, concluded
 from kdguard.lineage.consistency import consistent
-from kdguard.lineage.contrast import contrasts, looks, means_at_looks
+from kdguard.lineage.contrast import contrasts, ends_of_looks, means_at_looks
 from kdguard.lineage.controls import SAME_ANSWERS, Controls
 from kdguard.lineage.families import Families
 from kdguard.lineage.protocol import Affinity
@@ -98,7 +98,6 @@ def run_tests(
         controls,
         claim.alpha,
         corrected=claim.adjust and not claim.named,
-        looks=looks(len(responses.prompts)),
         asked=asked,
         models=responses.models,
     )
@@ -107,7 +106,7 @@ def run_tests(
         for place, at in enumerate(map(int, lot.places)):
             mine = {family: of_lot[family] for family in wanted if not own[at, family]}
             unfit = unusable(responses, int(columns[at]))
-            subject = Subject(suspects[at], place, unfit, alike[at], lot.heard[:asked])
+            subject = Subject(suspects[at], place, unfit, alike[at], lot.heard[:asked], lot.ends)
             verdicts[at] = concluded(subject, mine, question)
     return tuple(one for each in verdicts for one in each)
 
@@ -132,6 +131,11 @@ class _Lot:
 
     places: Ints
     heard: Bools
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """Prompts asked by each look."""
+        return ends_of_looks(self.heard)
 
 
 def _lots(responses: Responses, columns: Ints, asked: int) -> list[_Lot]:
@@ -199,12 +203,12 @@ def _stands(test: Affinity, cohort: _Cohort) -> list[dict[int, Tested]]:
             pool = np.flatnonzero(cohort.allowed[family].any(axis=0) & reading.ranks[:, family])
             if family not in bets and len(pool):
                 bets[family] = bet(contrast[:, :, family], columns, pool, cohort.alpha)
-    counts = looks(len(cohort.responses.prompts))
     found: list[dict[int, Tested]] = [{} for _ in cohort.lots]
     for lot, of_lot, by_family in zip(cohort.lots, means, found, strict=True):
         for family in map(int, wanted):
             readings = [(mean[:, :, family], ranks[:, family]) for mean, ranks in of_lot]
-            standing = stand_over(readings, counts, columns[lot.places], cohort.allowed[family, lot.places])
+            among = cohort.allowed[family, lot.places]
+            standing = stand_over(readings, lot.ends, columns[lot.places], among)
             on = bets.get(family) or no_bets(len(columns))
             by_family[family] = Tested(test, standing, on.among(lot.places))
     return found

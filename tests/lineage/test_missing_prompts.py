@@ -14,6 +14,7 @@ import pytest
 from kdguard import lineage
 from kdguard.detectors.fingerprint import Similarity
 from kdguard.lineage import Claim, Controls, Families, Lineage, LineageVerdict, Responses
+from kdguard.lineage.contrast import ends_of_looks
 from kdguard.lineage.protocol import Reading
 from tests.lineage.made import families, placed, table
 
@@ -81,7 +82,7 @@ def test_a_student_is_found_on_the_prompts_it_answered() -> None:
     claim = Claim(named=("a",))
     one = lineage.test(responses, found, controls, ["student"], [Similarity()], claim)[0]
     assert one.verdict is Lineage.SUPPORTED
-    assert one.queries < 20
+    assert one.queries == 10
     assert one.controls == CONTROLS
 
 
@@ -91,3 +92,13 @@ def test_a_control_that_answered_hardly_any_of_the_suspects_prompts_is_left_out(
     responses, found, controls = placed(frame[~few])
     one = lineage.test(responses, found, controls, ["student"], [Similarity()], Claim(named=("a",)))[0]
     assert one.controls == CONTROLS - 1
+
+
+def test_looks_are_at_answers_and_later_gaps_move_no_earlier_look() -> None:
+    heard = np.ones(60, np.bool_)
+    assert ends_of_looks(heard) == (10, 20, 40, 60)
+    heard[[2, 15, 16]] = False
+    assert ends_of_looks(heard) == (11, 23, 43, 60)
+    heard[30:] = np.arange(30) % 2
+    assert ends_of_looks(heard)[:2] == (11, 23)
+    assert ends_of_looks(heard[:5] & False) == (5,)

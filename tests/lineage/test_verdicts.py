@@ -86,6 +86,7 @@ def test_answers_without_style_are_inconclusive(change: Any, reason: str) -> Non
 def test_a_suspect_is_no_control_of_itself_under_another_name() -> None:
     frame = table()
     twin = frame[frame["model"] == "student"].assign(model="control-000")
+    twin["response"] = " " + twin["response"].str.replace(" ", "\n ", n=3) + " "
     frame = pd.concat([frame[frame["model"] != "control-000"], twin])
     one = verdicts(frame, ["student"], named=("a",))["student", "a"]
     assert one.verdict is Lineage.SUPPORTED

@@ -73,8 +73,10 @@ def _must_agree(
         responses, families, controls, told["control_kinds"], claim, seed=told["seed"], budget=None
     )
     compared = replace(read, frame=read.frame[read.frame["prompt_id"].astype(str).isin(told["prompts"])])
-    found = compared.stored([told["suspect"]], asked=told["looks"][told["last"]])
-    again = statistics_of_found(found, compared)
+    asked = told.get("asked", told["looks"][told["last"]])
+    again = statistics_of_found(compared.stored([told["suspect"]], asked=asked), compared)
+    if "asked" not in told:  # older bundles went by looks
+        del again["asked"]
     again |= {
         "withheld": again["withheld"] or told["withheld"]
     }  # what asking again showed is not in these files
