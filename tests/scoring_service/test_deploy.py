@@ -27,6 +27,7 @@ def expressions(dashboard: dict[str, Any]) -> list[str]:
 def test_every_metric_and_label_of_the_dashboard_is_exported(service: Running) -> None:
     service.client.post("/v1/decide", json={"account_id": "somebody"})
     exported = service.client.get("/metrics").text
+    assert "somebody" not in exported
     families = set(re.findall(r"^# TYPE (\w+)", exported, flags=re.MULTILINE))
     names = families | {f"{name}_{part}" for name in families for part in ("bucket", "count", "sum")}
     told = expressions(json.loads((DEPLOY / "grafana.json").read_text()))
