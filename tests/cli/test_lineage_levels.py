@@ -82,6 +82,21 @@ def test_a_suspect_by_its_labels(classifiers: Path) -> None:
     assert "there is none" in why
 
 
+def test_a_suspect_with_other_labels_is_refused_before_controls_are_trained(
+    classifiers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*more: Any, **named: Any) -> labels.Plan:
+        raise AssertionError("controls are trained")
+
+    monkeypatch.setattr(labels, "make_plan", never)
+    pd.DataFrame({"query_id": [0], "label": ["cat"]}).to_csv(classifiers / "told.csv", index=False)
+    taught = ["--teacher-classifier", classifiers / "teacher", "--data", classifiers / "rows.csv"]
+    for suspect, reason in (("strange", "has cat, dog"), ("told.csv", "label 'cat' is none of the 2 labels")):
+        code, _, why = run("--suspect-classifier", classifiers / suspect, *taught)
+        assert code != 0
+        assert reason in why
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from kdguard.cli.lineage.options import level_of_test
 from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
-    from kdguard.detectors.fingerprint.labels import Answered, Classifier, Plan, Settings
+    from kdguard.detectors.fingerprint.labels import Answered, Classifier, Labelled, Plan, Settings
 
 FAMILY = "teacher"
 
@@ -64,14 +65,16 @@ def labels(
     Exit status: 0 nothing supported, 1 a lineage is supported, 2 bad usage or input.
     """
     from kdguard.cli.lineage.lines import finish
-    from kdguard.detectors.fingerprint.labels import Settings, examine_many, open_classifier
+    from kdguard.detectors.fingerprint.labels import Settings, examine_many, open_classifier, read_labelled
 
     named = suspect_classifier or []
     if case and len(named) != 1:
         raise LineageError("a case is about one suspect; give --suspect-classifier once with --case")
     teacher = open_classifier(teacher_classifier, owned=owned, permission=permission)
     suspects = {where: open_classifier(where, owned=owned, permission=permission) for where in named}
-    plan = _planned(data, served, teacher, Settings(seed=seed, queries=queries, controls=controls))
+    rows = read_labelled(data)
+    _must_fit(suspects, rows)
+    plan = _planned(rows, served, teacher, Settings(seed=seed, queries=queries, controls=controls))
     if plan_out:
         _write(plan, plan_out)
     answers = {where: suspect.ask(plan.queries, plan.names) for where, suspect in suspects.items()}
@@ -80,12 +83,18 @@ def labels(
     finish(examine_many(plan, answers, FAMILY, alpha, private_rows=private_rows), as_json=as_json)
 
 
-def _planned(data: Path, served: Path | None, teacher: Classifier, settings: Settings) -> Plan:
+def _must_fit(suspects: Mapping[str, Classifier], rows: Labelled) -> None:
+    """Refuse suspects on this machine with other labels or features before controls are trained, not after."""
+    for where, suspect in suspects.items():
+        if Path(where).exists():
+            suspect.ask(rows.rows[:1], rows.names)
+
+
+def _planned(rows: Labelled, served: Path | None, teacher: Classifier, settings: Settings) -> Plan:
     """Train controls, choose queries, and say which."""
     from kdguard.cli.lineage.lines import counted
     from kdguard.detectors.fingerprint.labels import make_plan, read_labelled
 
-    rows = read_labelled(data)
     with counted("training controls") as say:
         plan = make_plan(
             rows,
