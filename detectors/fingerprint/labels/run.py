@@ -21,6 +21,9 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 FEWEST_QUERIES = 20
+PRIVATE_ALPHA = 0.01
+"""Largest level of a claim where rows are declared private. At .05 strangers were claimed twice as often as that, at
+.01 as often (README.md): the owner's one sample of rows makes controls too much alike."""
 _SMALL = float(np.exp(-7))
 _SAME = 0.99
 """A control that gives a suspect's label on so many of the queries, where labels differ much, is the suspect."""
@@ -76,7 +79,7 @@ def examine(
         alpha: Level of a claim.
         private_rows: Nobody else holds the rows that the teacher learnt from, on their owner's word. Without it a
             suspect must stand out among models of these very rows as well, which are nearly as like the teacher as
-            its copies are.
+            its copies are. With it a claim is made at `PRIVATE_ALPHA` at most.
     """
     known = np.asarray(~np.isnan(answered.probabilities).any(axis=1), np.bool_)
     count = int(known.sum())
@@ -101,9 +104,13 @@ def examine(
         evidence.append(evidence_of(dark, DARK, suspect, family, count))
     stranger = least([place for group, place in places.items() if group != SAME_ROWS])
     evidence.append(_chance(plan, said, known, suspect, count, stranger))
-    place = stranger if private_rows else least(tuple(places.values()))
-    verdict = verdict_of(suspect, family, place, evidence, queries=count, alpha=alpha)
-    return verdict if private_rows else _explained(verdict, stranger, SAME_ROWS in places, alpha)
+    if private_rows:
+        level = min(alpha, PRIVATE_ALPHA)
+        found = verdict_of(suspect, family, stranger, evidence, queries=count, alpha=level)
+        return _narrowed(found, stranger, alpha, level)
+    place = least(tuple(places.values()))
+    found = verdict_of(suspect, family, place, evidence, queries=count, alpha=alpha)
+    return _explained(found, stranger, SAME_ROWS in places, alpha)
 
 
 def places_of(scores: Floats, groups: Ints) -> dict[int, Place]:
@@ -119,6 +126,17 @@ def others_of(plan: Plan, said: Floats, known: Bools) -> tuple[Floats, Ints]:
     controls = plan.controls[:, known]
     alike = (np.abs(controls - said).max(axis=2) < 1e-9).mean(axis=1)
     return controls[alike < _SAME], plan.groups[alike < _SAME]
+
+
+def _narrowed(verdict: LineageVerdict, stranger: Place, alpha: float, level: float) -> LineageVerdict:
+    """A suspect that stands out at the level asked for, not at the one that private rows bear."""
+    if verdict.verdict is not Lineage.NOT_SUPPORTED or stranger.p_value > alpha:
+        return verdict
+    reason = (
+        f"p is at most {alpha:g}, but above {level:g} pupils of other teachers stand as high too often: where rows are "
+        "declared private no wider claim is made"
+    )
+    return replace(verdict, verdict=Lineage.INCONCLUSIVE, reason=reason)
 
 
 def _explained(verdict: LineageVerdict, stranger: Place, marked: bool, alpha: float) -> LineageVerdict:
