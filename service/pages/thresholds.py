@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -33,18 +33,16 @@ def get_settings(
     request: Request,
     visitor: Looking,
     service: Serving,
-    alpha: Annotated[float | None, Query(gt=0, lt=1)] = None,
+    alpha: Annotated[float | None, Query(gt=0, le=0.5)] = None,
 ) -> Response:
     """Levels and other settings, a back-test of alpha, baselines, keys."""
     chosen = service.settings.alpha if alpha is None else alpha
-    levels = sorted({*LEVELS, chosen})
     with service.database.read() as connection:
         tenant = visitor.caller.tenant
-        ranked, counts = (
-            queries.count_ranked(connection, tenant),
-            queries.counts_at(connection, tenant, levels),
-        )
+        ranked = queries.count_ranked(connection, tenant)
         strata = queries.strata_at(connection, tenant, chosen)
+        counts = dict(zip(LEVELS, queries.counts_at(connection, tenant, LEVELS), strict=True))
+        counts[chosen] = sum(count for _, count in strata)
         disposed = queries.disposed(connection, tenant)
     described = _described(type(service.settings).__doc__ or "")
     return page(
@@ -52,7 +50,7 @@ def get_settings(
         "settings.html.j2",
         visitor=visitor,
         current="settings",
-        back_test=back_test(ranked, levels, counts, disposed, chosen),
+        back_test=back_test(ranked, counts, disposed, chosen),
         strata=strata,
         disposed=Counter(said for said, _ in disposed),
         in_force=service.settings.alpha,
@@ -76,8 +74,7 @@ def get_exclusions(visitor: Looking, service: Serving) -> Response:
 
 def back_test(
     ranked: int,
-    levels: Sequence[float],
-    counts: Sequence[int],
+    counts: Mapping[float, int],
     disposed: Sequence[tuple[str, float | None]],
     chosen: float,
 ) -> dict[str, Any] | None:
@@ -85,10 +82,9 @@ def back_test(
 
     Args:
         ranked: Accounts with a p-value.
-        levels: Ascending.
         counts: Accounts with a p-value at most each level.
         disposed: What persons said, with the p-value.
-        chosen: One of the levels.
+        chosen: One of these levels.
     """
     if not ranked:
         return None
@@ -96,17 +92,17 @@ def back_test(
     def said(words: str, level: float) -> int:
         return sum(one == words and p is not None and p <= level for one, p in disposed)
 
-    at = list(levels).index(chosen)
+    levels = sorted(counts.items())
     return {
         "chosen": chosen,
         "ranked": ranked,
-        "reviewed": counts[at],
+        "reviewed": counts[chosen],
         "expected": chosen * ranked,
         "table": [
             (level, number, level * ranked, said("confirmed", level), said("benign", level))
-            for level, number in zip(levels, counts, strict=True)
+            for level, number in levels
         ],
-        "figure": figures.levels(list(zip(levels, counts, strict=True)), chosen, ranked),
+        "figure": figures.levels(levels, chosen, ranked),
     }
 
 

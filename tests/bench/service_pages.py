@@ -122,7 +122,7 @@ def pages(browser: Browser) -> dict[str, str]:
         "stratum that nobody has": "/pages/accounts?stratum=zzz",
         "nobody fits": "/pages/accounts?prefix=nobody",
         "back-test": "/pages/settings?alpha=0.02",
-        "back-test at a level of 0.9": "/pages/settings?alpha=0.9",
+        "back-test at the highest level, 0.5": "/pages/settings?alpha=0.5",
         "bare route": "/livez",
     }
 
