@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,13 +103,18 @@ class TenantScoring:
         self, database: Database, secrets: Secrets, folder: Path, tenant: str, policy: Policy | None = None
     ) -> None:
         self._database, self.tenant, self._policy = database, tenant, policy or Policy()
+        self._keys = AccountKeys(database, secrets, tenant)
         self.folders = Folders(folder)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _locked(folder / "scoring.lock")
-        self._keys = AccountKeys(database, secrets, tenant)
-        with database.read() as connection:
-            self.digest = active_digest(connection, tenant)
-            self._known = verdicts.known_verdicts(connection, tenant)
+        with ExitStack() as held:
+            held.callback(os.close, _locked(folder / "scoring.lock"))
+            self._open()
+            self._held = held.pop_all()  # whoever cannot open the tenant gives the lock back
+
+    def _open(self) -> None:
+        with self._database.read() as connection:
+            self.digest = active_digest(connection, self.tenant)
+            self._known = verdicts.known_verdicts(connection, self.tenant)
         self.baseline = open_baseline(self.folders.baselines, self.digest)
         self._detectors = self.baseline.suite.detectors
         self._signals, self._kept = self.folders.signals(self.digest), self.folders.state(self.digest)
@@ -120,7 +126,7 @@ class TenantScoring:
         self._strongest = Strongest(self._signals)
         self._seen: Seen | None = None
         self._groups: GroupVerdicts | None = None
-        self._clusters = self._clusters_saved = load_clusters(folder)
+        self._clusters = self._clusters_saved = load_clusters(self.folders.root)
 
     def encode(self, most: int = 8) -> int:
         """Encode the next segments, at most so many; returns how many."""
@@ -253,9 +259,9 @@ class TenantScoring:
         self.save()
 
     def close(self) -> None:
-        """Keep the state and give the lock back."""
-        self.save()
-        os.close(self._lock)
+        """Keep the state and give the lock back, even where it cannot be kept."""
+        with self._held:
+            self.save()
 
     def _restore(self, connection: Connection, rows: Sequence[dict[str, object]]) -> None:
         """What a person concluded about a cluster that is back."""

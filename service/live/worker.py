@@ -179,6 +179,7 @@ class Worker:
         with self.database.read() as connection:
             digest = active_digest(connection, name)
         if tenant is not None and tenant.scoring.digest != digest:
+            del self._tenants[name]
             tenant.scoring.close()
             tenant = None
         if tenant is None:
