@@ -50,8 +50,7 @@ def readyz(service: Serving, response: Response) -> Health:
     checks["disk"] = "ok" if free >= least else f"{free} bytes are free, at least {least} must be"
     if unwritten := service.journals_failed():
         checks["disk"] = f"the journal cannot be written: {unwritten}"
-    failed = service.worker.failed if service.worker is not None else None
-    checks["scoring"] = "ok" if failed is None else f"the latest step failed: {failed}"
+    checks["scoring"] = (service.worker and service.worker.trouble()) or "ok"
     for feeder in service.feeders:
         checks[f"kafka {feeder.name}"] = "ok" if feeder.failed is None else f"failed: {feeder.failed}"
     return _told(checks, response)

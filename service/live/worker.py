@@ -84,6 +84,13 @@ class Worker:
         for thread in self._threads:
             thread.start()
 
+    def trouble(self) -> str | None:
+        """Why scores may be old: the latest step failed, or an error of the program ended a thread; None = nothing."""
+        ended = ", ".join(thread.name for thread in self._threads if not thread.is_alive())
+        if ended and not self._ending.is_set():
+            return f"ended by an error that stands in the log, and only a restart goes on: {ended}"
+        return None if self.failed is None else f"the latest step failed: {self.failed}"
+
     def stop(self) -> None:
         """End after the step under way, and keep the state."""
         self._ending.set()

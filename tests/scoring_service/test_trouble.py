@@ -18,6 +18,7 @@ import pytest
 
 from kdguard.service.gateway import recording
 from kdguard.service.ingest.journal import Journal
+from kdguard.service.live.worker import Worker
 from kdguard.service.store import database, jobs
 from kdguard.service.store.api_keys import make_tenant
 from tests.scoring_service import logs
@@ -160,6 +161,17 @@ def test_a_database_that_goes_away_or_hangs(
     assert took_s < 8.0
     assert set(sender.told) == {200, 503}
     assert all(wait is not None and int(wait) >= 1 for wait in sender.waits)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_an_error_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(tmp_path) as service:
+        until(lambda: service.client.get("/readyz").status_code == 200)
+        monkeypatch.setattr(Worker, "step", lambda _: 1 / 0)
+        until(lambda: service.client.get("/readyz").status_code == 503)
+        told = service.client.get("/readyz").json()["checks"]
+    assert told["scoring"].endswith("only a restart goes on: score")
+    assert {one for name, one in told.items() if name != "scoring"} == {"ok"}
 
 
 def test_a_writer_that_holds_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
