@@ -18,7 +18,8 @@ Floats = npt.NDArray[np.float64]
 
 MOST_CUT: Final = 0.5
 """Share of answers from which on nothing is claimed."""
-_WITHIN_SENTENCE: Final = re.compile(r"[\w,;\-\u2013\u2014(]\s*\Z")
+_WITHIN_SENTENCE: Final = re.compile(r"[\w,;\-\u2013\u2014(]")
+"""A last character. Searching whole answers for it took four times as long as all else here."""
 _NEAR_LIMIT: Final = 0.75
 """Cut answers have this share of the words of a model's longest ones, or more: words differ in tokens."""
 _FEWEST_WORDS: Final = 10
@@ -52,5 +53,5 @@ def _share(texts: list[str | None]) -> float:
         return np.nan
     words = np.array([len(text.split()) for text in given])
     limit = float(np.quantile(words, 0.95))
-    ends = np.array([bool(_WITHIN_SENTENCE.search(text)) for text in given])
+    ends = np.array([bool(_WITHIN_SENTENCE.match(text.rstrip()[-1])) for text in given])
     return float((ends & (words >= max(_NEAR_LIMIT * limit, _FEWEST_WORDS))).mean())
