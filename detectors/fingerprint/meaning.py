@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from kdguard.detectors.fingerprint.cosines import cosines
-from kdguard.errors import ModelError
 from kdguard.lineage.families import Families
 from kdguard.lineage.protocol import Reading
 from kdguard.lineage.responses import Responses
@@ -83,9 +82,9 @@ def encoded(folder: Path, texts: Sequence[str]) -> Singles:
     """
     import torch
 
-    from kdguard.distill.models import load_tokenizer
+    from kdguard.distill.models import load_encoder, load_tokenizer
 
-    model, tokenizer = _loaded(folder), load_tokenizer(folder)
+    model, tokenizer = load_encoder(folder), load_tokenizer(folder)
     most = min(_MOST_TOKENS, int(getattr(model.config, "max_position_embeddings", _MOST_TOKENS)))
     ids = tokenizer([text or " " for text in texts], truncation=True, max_length=most)["input_ids"]
     order = np.argsort([len(one) for one in ids], kind="stable")
@@ -109,33 +108,6 @@ def _padded(ids: Sequence[Sequence[int]]) -> tuple[npt.NDArray[np.int64], npt.ND
     padded = np.zeros_like(mask)
     padded[mask == 1] = np.concatenate([np.array(one, np.int64) for one in ids])
     return padded, mask
-
-
-def _loaded(folder: Path) -> Any:
-    """An encoder without its heads. A pooler may be missing, since states are averaged; anything else may not."""
-    import transformers
-    from safetensors import SafetensorError
-
-    from kdguard.distill.model_folder import check_folder
-
-    check_folder(folder)
-    try:
-        model, told = transformers.AutoModel.from_pretrained(
-            str(folder),
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError, SafetensorError) as error:
-        raise ModelError(f"{folder}: cannot be loaded as an encoder: {str(error).splitlines()[0]}") from error
-    missing = sorted(str(key) for key in told["missing_keys"] if "pooler" not in str(key))
-    if missing or told["mismatched_keys"]:
-        raise ModelError(
-            f"{folder}: weights and configuration do not fit; missing {', '.join(missing[:3]) or 'none'}, of another "
-            f"shape {len(told['mismatched_keys'])}"
-        )
-    return model.eval()
 
 
 def _units(encodings: Singles) -> Singles:

@@ -7,7 +7,7 @@ References:
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from transformers.utils import logging
 from kdguard.distill.model_folder import check_folder, digest_folder
 from kdguard.errors import ModelError
 
-__all__ = ["check_folder", "digest_folder", "load_model", "load_tokenizer", "save_model"]
+__all__ = ["check_folder", "digest_folder", "load_encoder", "load_model", "load_tokenizer", "save_model"]
 
 hf_logging: Any = logging  # its functions have no types
 _SAFE: Final[dict[str, Any]] = {"local_files_only": True, "trust_remote_code": False}
@@ -59,28 +59,41 @@ def load_model(
         ModelError: The folder is not safe or not whole. A parameter that is missing, superfluous or of another shape is
             an error, since transformers would fill it with random numbers or leave it out.
     """
+    model, told = _loaded(transformers.AutoModelForCausalLM, path, dtype=dtype, attn_implementation=attention)
+    _must_fit(path, {name: told.get(name) for name in ("missing_keys", "unexpected_keys", "mismatched_keys")})
+    return model.to(device).eval()
+
+
+def load_encoder(path: str | Path) -> Any:
+    """Load an encoder of texts without its heads, for the states of its last layer.
+
+    Raises:
+        ModelError: The folder is not safe or not whole. A pooler may be missing, since states do not pass it.
+    """
+    model, told = _loaded(transformers.AutoModel, path)
+    missing = [key for key in told.get("missing_keys") or () if "pooler" not in str(key)]
+    _must_fit(path, {"missing_keys": missing, "mismatched_keys": told.get("mismatched_keys")})
+    return model.eval()
+
+
+def _loaded(kind: Any, path: str | Path, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """A model of transformers, and what it says of the folder's weights."""
     check_folder(path)
     try:
         with _no_progress_bars():
-            loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
-                str(path),
-                dtype=dtype,
-                use_safetensors=True,
-                attn_implementation=attention,
-                output_loading_info=True,
-                **_SAFE,
+            loaded: tuple[Any, dict[str, Any]] = kind.from_pretrained(
+                str(path), use_safetensors=True, output_loading_info=True, **options, **_SAFE
             )
     except _BROKEN as error:
         raise ModelError(f"{path}: cannot be loaded: {_first_line(error)}") from error
-    model, told = loaded
-    wrong = {name: sorted(map(str, told.get(name) or ())) for name in ("missing_keys", "unexpected_keys")}
-    wrong["mismatched_keys"] = sorted(map(str, told.get("mismatched_keys") or ()))
+    return loaded
+
+
+def _must_fit(path: str | Path, told: Mapping[str, Iterable[object] | None]) -> None:
+    wrong = {name.replace("_", " "): sorted(map(str, keys or ())) for name, keys in told.items()}
     if any(wrong.values()):
-        said = "; ".join(
-            f"{name.replace('_', ' ')}: {', '.join(keys[:3])}" for name, keys in wrong.items() if keys
-        )
+        said = "; ".join(f"{name}: {', '.join(keys[:3])}" for name, keys in wrong.items() if keys)
         raise ModelError(f"{path}: weights and configuration do not fit: {said}")
-    return model.to(device).eval()
 
 
 def load_tokenizer(path: str | Path) -> Any:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from kdguard.errors import LogError
 from kdguard.exchanges.schema import EXCHANGES, SCHEMA_VERSION, conform
+from kdguard.exchanges.whole import replaced
 
 ROW_GROUP_ROWS = 65_536
 ROW_GROUP_BYTES = 256 << 20  # of Arrow memory; long prompts make shorter row groups
@@ -34,14 +35,12 @@ def write(batches: Iterable[pa.RecordBatch], path: str | Path) -> int:
     Raises:
         LogError: The place cannot be written.
     """
-    place = Path(path)
-    unfinished = place.with_name(f".{place.name}.unfinished")
-    try:
-        unfinished.touch()
-    except OSError as error:
-        raise LogError(f"{place}: cannot be written: {error.strerror}") from error
-    rows = 0
-    try:
+    place, rows = Path(path), 0
+    with replaced(place) as unfinished:
+        try:
+            unfinished.touch()
+        except OSError as error:
+            raise LogError(f"{place}: cannot be written: {error.strerror}") from error
         with pq.ParquetWriter(
             unfinished,
             EXCHANGES,
@@ -51,10 +50,6 @@ def write(batches: Iterable[pa.RecordBatch], path: str | Path) -> int:
             for group in _groups(batches):
                 writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
                 rows += group.num_rows
-        unfinished.replace(place)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
     return rows
 
 

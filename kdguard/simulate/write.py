@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from kdguard.exchanges.schema import SCHEMA_VERSION
+from kdguard.exchanges.whole import replaced
 from kdguard.simulate.traffic import Simulated
 
 JSONL_FIELDS = (
@@ -101,9 +101,8 @@ def write_log(simulated: Simulated, out: Path) -> dict[str, str]:
 
 def _whole(path: Path, write_to: Callable[[Path], object]) -> str:
     """Write a file whole or not at all; its digest."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    write_to(unfinished)
-    os.replace(unfinished, path)
+    with replaced(path) as unfinished:
+        write_to(unfinished)
     return digest(path)
 
 

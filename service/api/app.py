@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 import kdguard
+from kdguard.distill.teachers.reach import Reach
 from kdguard.errors import ServiceError
 from kdguard.readers import FORMATS
 from kdguard.scoring.findings import Policy as Levels
@@ -128,9 +129,9 @@ def open_service(settings: Settings) -> Service:
     return service
 
 
-def _endpoint(suspect: Suspect) -> suspect_jobs.Endpoint:
+def _endpoint(suspect: Suspect) -> Reach:
     key = "none" if suspect.key is None else suspect.key.get_secret_value()
-    return suspect_jobs.Endpoint(key=key, **suspect.model_dump(exclude={"name", "tenant", "key"}))
+    return Reach(key=key, **suspect.model_dump(exclude={"name", "tenant", "key"}))
 
 
 def _feeder(service: Service, source: Kafka) -> Feeder:

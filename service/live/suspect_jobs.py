@@ -7,15 +7,14 @@ nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from kdguard.distill.teachers.budget import Budget
-from kdguard.distill.teachers.pacing import Pace
+from kdguard.distill.teachers.reach import Reach
 from kdguard.distill.transcripts.writer import TranscriptWriter
 from kdguard.errors import ServiceError
 from kdguard.lineage.asking import Asking, Manner, about_answers
@@ -39,49 +38,6 @@ _RETRIES = 2
 """With pauses of up to two minutes between them a request takes less than the lease of a job."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
-    """A suspect that may be asked.
-
-    Attributes:
-        url: Address of the API, with its version.
-        model: Model to ask for.
-        key: API key; "none" where it needs none.
-        owned, permission: What the operator declared, see `kdguard.distill.teachers.permission`.
-        requests_per_minute: Most requests; None = as many as go.
-        concurrency: Requests under way at once.
-    """
-
-    url: str
-    model: str
-    key: str = field(default="none", repr=False)
-    owned: str | None = None
-    permission: str | None = None
-    requests_per_minute: float | None = None
-    concurrency: int = 8
-
-    @contextmanager
-    def opened(self) -> Iterator[Any]:
-        """As a teacher that can be asked."""
-        from kdguard.distill.teachers.endpoint import EndpointTeacher
-
-        teacher = EndpointTeacher(
-            self.url,
-            self.model,
-            api_key=self.key,
-            owned=self.owned,
-            permission=self.permission,
-            concurrency=self.concurrency,
-            pace=Pace(requests_per_minute=self.requests_per_minute),
-            timeout_s=_TRY_S,
-            retries=_RETRIES,
-        )
-        try:
-            yield teacher
-        finally:
-            teacher.close()
-
-
 @dataclass(frozen=True, slots=True)
 class LiveAudits:
     """Does live audits.
@@ -94,7 +50,7 @@ class LiveAudits:
 
     database: Database
     secrets: Secrets
-    endpoints: Mapping[tuple[str, str], Endpoint]
+    endpoints: Mapping[tuple[str, str], Reach]
 
     def run(self, job: Job, folder: Path) -> Done:
         """Ask a suspect until its verdict is decided, or prompts or tokens run out.
@@ -114,14 +70,14 @@ class LiveAudits:
         return Done(result, dict(job.given) | sealed | cases.sealed_answers(self.secrets, job.id, answers))
 
     def _ask(
-        self, job: Job, folder: Path, compared: Against, endpoint: Endpoint
+        self, job: Job, folder: Path, compared: Against, endpoint: Reach
     ) -> tuple[Found, bytes, dict[str, Any]]:
         """What was found, the answers as lines, and how asking went."""
         probes, manner = _probes(folder), Manner(**job.given["manner"])
         drawn = shared_probes(probes.drawn(compared.seed), compared.frame)[: compared.budget]
         most = len(drawn) + asked_again(len(drawn))
         with (
-            endpoint.opened() as suspect,
+            replace(endpoint, timeout_s=_TRY_S, retries=_RETRIES).opened() as suspect,
             TranscriptWriter(
                 folder / ANSWERS, about=about_answers(probes, compared.seed, suspect.name, manner)
             ) as writer,

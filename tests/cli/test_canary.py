@@ -14,15 +14,10 @@ from kdguard.detectors.canary.planning import read_plan
 from kdguard.errors import InputError
 from kdguard.ledger.keys import open_keys
 from tests.audit.made_case import fixed_keys
+from tests.command import run
 from tests.detectors.canary.made_plan import suspect_answers
 
 RUN = CliRunner()
-
-
-def _run(*words: object, status: int = 0) -> str:
-    done = RUN.invoke(app, list(map(str, words)))
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.stdout
 
 
 @pytest.fixture
@@ -34,7 +29,7 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     fixed_keys(tmp_path / "keys")
     words = ("canary", "plan", "--accounts", accounts, "--epoch", "2026-12", "--ledger", tmp_path / "ledger")
-    told = json.loads(_run(*words, "--out", tmp_path / "canaries.parquet", "--share", "0.005", "--json"))
+    told = json.loads(run(*words, "--out", tmp_path / "canaries.parquet", "--share", "0.005", "--json"))
     assert (told["accounts"], told["unmarked"], told["sites"], told["rows"]) == (5, 1, 9, 45)
     return tmp_path
 
@@ -53,11 +48,11 @@ def _answers(folder: Path, recall: float) -> Path:
 def test_from_plan_to_bundle(planned: Path) -> None:
     answers, case, bundle = _answers(planned, 0.6), planned / "case.json", planned / "case.bundle"
     words = ("canary", "verify", "--canaries", planned / "canaries.parquet", "--answers", answers)
-    lines = _run(*words, "--case", case, "--json", status=1).splitlines()
+    lines = run(*words, "--case", case, "--json", status=1).splitlines()
     named = [json.loads(line) for line in lines]
     assert {line["subject"] for line in named} == {"a2", "a4"}
-    _run("audit", "sign", case, "--ledger", planned / "ledger", "--out", bundle)
-    told = json.loads(_run("audit", "verify", bundle, "--input", answers, "--json"))
+    run("audit", "sign", case, "--ledger", planned / "ledger", "--out", bundle)
+    told = json.loads(run("audit", "verify", bundle, "--input", answers, "--json"))
     assert told["result"] == named
     revealed = bundle.read_text()
     keys = open_keys(planned / "keys").current
@@ -67,8 +62,8 @@ def test_from_plan_to_bundle(planned: Path) -> None:
 def test_a_named_account(planned: Path) -> None:
     answers = _answers(planned, 1.0)
     words = ("canary", "verify", "--canaries", planned / "canaries.parquet", "--answers", answers)
-    assert "exposure" in _run(*words, "--account", "a2", status=1)
-    _run(*words, "--account", "a1", status=0)
+    assert "exposure" in run(*words, "--account", "a2", status=1)
+    run(*words, "--account", "a1", status=0)
 
 
 def test_nothing_found_is_not_called_clean(planned: Path) -> None:

@@ -14,15 +14,10 @@ from typer.testing import CliRunner
 from kdguard.cli import app
 from kdguard.errors import CanaryError, InputError
 from tests.audit.made_case import fixed_keys
+from tests.command import run
 
 LABELS = 5
 QUERIES = [f"query about {number} things of kind {number * number % 97}" for number in range(3_000)]
-
-
-def _run(*words: object, status: int = 0) -> str:
-    done = CliRunner().invoke(app, list(map(str, words)))
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.stdout
 
 
 def _write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
@@ -45,14 +40,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _plan(folder: Path, form: str, *more: object) -> Path:
     out = folder / f"{form}.json"
     words = ("canary", form, "plan", "--accounts", folder / "accounts.csv", "--epoch", "2026-12")
-    _run(*words, "--ledger", folder / "ledger", "--out", out, *more)
+    run(*words, "--ledger", folder / "ledger", "--out", out, *more)
     return out
 
 
 def _verified(folder: Path, *inputs: Path) -> list[dict[str, Any]]:
-    _run("audit", "sign", folder / "case", "--ledger", folder / "ledger", "--out", folder / "bundle")
+    run("audit", "sign", folder / "case", "--ledger", folder / "ledger", "--out", folder / "bundle")
     shown = [word for path in inputs for word in ("--input", path)]
-    told = json.loads(_run("audit", "verify", folder / "bundle", *shown, "--json"))
+    told = json.loads(run("audit", "verify", folder / "bundle", *shown, "--json"))
     return list(told["result"])
 
 
@@ -60,7 +55,7 @@ def test_triggers_from_plan_to_bundle(folder: Path) -> None:
     plan = _plan(folder, "triggers", "--labels", LABELS)
     truth = [{"query": query, "label": len(query) % LABELS} for query in QUERIES]
     words = ("canary", "triggers", "mark", _write(folder / "truth.jsonl", truth), "--plan", plan)
-    _run(*words, "--account", "acme", "--out", folder / "served.jsonl")
+    run(*words, "--account", "acme", "--out", folder / "served.jsonl")
     served = _read(folder / "served.jsonl")
     changed = sum(one["label"] != two["label"] for one, two in zip(truth, served, strict=True))
     assert 3 <= changed <= 40  # mean 15, false-fail rate below 1e-4
@@ -70,7 +65,7 @@ def test_triggers_from_plan_to_bundle(folder: Path) -> None:
         for one, two in zip(truth, served, strict=True)
     ]
     words = ("canary", "triggers", "verify", _write(folder / "asked.jsonl", asked), "--plan", plan)
-    lines = _run(*words, "--case", folder / "case", "--json", status=1).splitlines()
+    lines = run(*words, "--case", folder / "case", "--json", status=1).splitlines()
     found = {line["subject"]: line["p_value"] for line in map(json.loads, lines)}
     assert found["acme"] < 1e-6
     assert found["fair"] > 0.001
@@ -86,7 +81,7 @@ def test_sinusoid_from_plan_to_bundle(folder: Path) -> None:
         {"query": query, "probabilities": row} for query, row in zip(QUERIES[:600], own.tolist(), strict=True)
     ]
     words = ("canary", "sinusoid", "mark", _write(folder / "own.jsonl", rows), "--plan", plan)
-    _run(*words, "--account", "acme", "--out", folder / "served.jsonl")
+    run(*words, "--account", "acme", "--out", folder / "served.jsonl")
     served = np.array([row["probabilities"] for row in _read(folder / "served.jsonl")])
     assert served.sum(axis=1) == pytest.approx(1)
     assert abs(served - own).max() > 0.05
@@ -95,7 +90,7 @@ def test_sinusoid_from_plan_to_bundle(folder: Path) -> None:
         for query, one, two in zip(QUERIES[:600], served, own, strict=True)
     ]
     words = ("canary", "sinusoid", "verify", _write(folder / "asked.jsonl", asked), "--plan", plan)
-    lines = _run(*words, "--case", folder / "case", "--json", status=1).splitlines()
+    lines = run(*words, "--case", folder / "case", "--json", status=1).splitlines()
     found = {line["subject"]: line["p_value"] for line in map(json.loads, lines)}
     assert found["acme"] == pytest.approx(2e-4)
     assert found["fair"] > 0.001

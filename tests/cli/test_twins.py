@@ -13,15 +13,10 @@ from typer.testing import CliRunner
 
 from kdguard.cli import app
 from tests.audit.made_case import fixed_keys
+from tests.command import run
 from tests.detectors.twins.made_twins import candidates
 
 RUN = CliRunner()
-
-
-def _run(*words: object, status: int = 0) -> str:
-    done = RUN.invoke(app, list(map(str, words)))
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.stdout
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
@@ -34,7 +29,7 @@ def _plan(folder: Path, colluders: int) -> dict[str, object]:
     rows = [dict(zip(names, row, strict=True)) for row in candidates(6, 160, shared=True)]
     words = ("twins", "plan", "--candidates", _write(folder / "candidates.jsonl", rows), "--epoch", "2026-12")
     more = ("--ledger", folder / "ledger", "--out", folder / "twins.parquet", "--colluders", colluders)
-    return json.loads(_run(*words, *more, "--json"))
+    return json.loads(run(*words, *more, "--json"))
 
 
 @pytest.fixture(autouse=True)
@@ -56,13 +51,12 @@ def test_from_candidates_to_bundle(tmp_path: Path, colluders: int) -> None:
     suspect = _write(tmp_path / "said.jsonl", said)
     words = ("twins", "verify", "--twins", tmp_path / "twins.parquet", "--suspect", suspect)
     named = [
-        json.loads(line)
-        for line in _run(*words, "--case", tmp_path / "case", "--json", status=1).splitlines()
+        json.loads(line) for line in run(*words, "--case", tmp_path / "case", "--json", status=1).splitlines()
     ]
     assert [line["subject"] for line in named] == ["a3"]
     bundle = tmp_path / "bundle"
-    _run("audit", "sign", tmp_path / "case", "--ledger", tmp_path / "ledger", "--out", bundle)
-    verified = json.loads(_run("audit", "verify", bundle, "--input", suspect, "--json"))
+    run("audit", "sign", tmp_path / "case", "--ledger", tmp_path / "ledger", "--out", bundle)
+    verified = json.loads(run("audit", "verify", bundle, "--input", suspect, "--json"))
     assert verified["result"] == named
     assert len(verified["committed"]) == colluders
 
@@ -91,11 +85,11 @@ def test_everyone_together_and_against_a_clean_model(tmp_path: Path) -> None:
         for name, share in (("student", 1.0), ("clean", 0.0), ("clean too", 0.0))
     ]
     words = ("twins", "verify", "--twins", tmp_path / "twins.parquet", "--suspect")
-    found = json.loads(_run(*words, files[0], "--everyone", "--clean", files[1], "--json", status=1))
+    found = json.loads(run(*words, files[0], "--everyone", "--clean", files[1], "--json", status=1))
     assert found["subject"] == "6 accounts"
     assert found["p_value"] < 1e-6
     both = ("--clean", files[1], "--clean", files[2], "--case", tmp_path / "case")
-    better = json.loads(_run(*words, files[0], "--everyone", *both, "--json", status=1))
+    better = json.loads(run(*words, files[0], "--everyone", *both, "--json", status=1))
     assert better["p_value"] < found["p_value"]
     assert [each["name"] for each in json.loads((tmp_path / "case").read_text())["inputs"]] == [
         file.name for file in files

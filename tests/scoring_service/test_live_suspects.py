@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from kdguard.distill.teachers.reach import Reach
 from kdguard.errors import ServiceError
 from kdguard.service.api.settings import Settings, Suspect
 from kdguard.service.live import suspect_jobs
@@ -209,7 +210,7 @@ def _taken_up(data: Path, job: str, url: str) -> Mapping[str, Any]:
     with database.read() as connection:
         given = jobs.given_of(connection, "default", job)
     assert given is not None
-    endpoints = {("default", "rival"): suspect_jobs.Endpoint(url=url, model="m", concurrency=1)}
+    endpoints = {("default", "rival"): Reach(url=url, model="m", concurrency=1)}
     audits = suspect_jobs.LiveAudits(database, open_secrets(settings.master_key), endpoints)
     done = audits.run(Job(job, "default", suspect_jobs.KIND, given), folder_of(data, "default", job))
     database.close()

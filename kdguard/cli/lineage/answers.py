@@ -15,7 +15,7 @@ from kdguard.cli.lineage.telling import tell
 from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
-    from kdguard.cli.lineage.endpoint import Reach
+    from kdguard.distill.teachers.reach import Reach
     from kdguard.lineage.asking import Manner
     from kdguard.lineage.compared import Against, Found
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kdguard.cli.lineage.endpoint import Reach
 from kdguard.cli.lineage.options import (
     Concurrency,
     KeyVariable,
@@ -22,8 +21,10 @@ from kdguard.cli.lineage.options import (
     System,
     Temperature,
     TokenBudget,
+    key_in,
     probes_of,
 )
+from kdguard.distill.teachers.reach import Reach
 from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def ask(
     reach = Reach(
         url=url,
         model=model,
-        key_variable=key_variable,
+        key=key_in(key_variable),
         owned=owned,
         permission=permission,
         requests_per_minute=requests_per_minute,

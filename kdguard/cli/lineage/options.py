@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from kdguard.errors import LineageError
 
 if TYPE_CHECKING:
     from kdguard.lineage.probes import ProbeSet
@@ -148,3 +151,15 @@ def probes_of(path: Path | None) -> ProbeSet:
     from kdguard.lineage.probes import read_probes, shipped_probes
 
     return shipped_probes() if path is None else read_probes(path)
+
+
+def key_in(variable: str | None) -> str:
+    """The API key that an environment variable holds; "none" where no variable is named.
+
+    Raises:
+        LineageError: It is not set.
+    """
+    key = os.environ.get(variable, "") if variable else "none"
+    if not key:
+        raise LineageError(f"the environment variable '{variable}' must hold the API key; it is not set")
+    return key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from kdguard.cli.audit.options import Keys
-from kdguard.cli.lineage.endpoint import Reach
 from kdguard.cli.lineage.labels import labels
 from kdguard.cli.lineage.levels import BY_LABELS, BY_WEIGHTS, needed, way_of
 from kdguard.cli.lineage.options import (
@@ -42,8 +41,10 @@ from kdguard.cli.lineage.options import (
     Temperature,
     TokenBudget,
     VerdictsAsJson,
+    key_in,
 )
 from kdguard.cli.lineage.weights import weights
+from kdguard.distill.teachers.reach import Reach
 
 QUERIES = 100
 """Most that a classifier is asked where no budget is given."""
@@ -139,7 +140,7 @@ def examine(
         reach = Reach(
             url=suspect_url,
             model=suspect_model,
-            key_variable=key_variable,
+            key=key_in(key_variable),
             owned=owned,
             permission=permission,
             requests_per_minute=requests_per_minute,

@@ -6,7 +6,6 @@ asks for one, and `transcripts-N/` for what was asked. A complete manifest marks
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +29,7 @@ from kdguard.distill.recipes.recipe import Recipe
 from kdguard.distill.students.fleet import Report
 from kdguard.distill.versions import versions
 from kdguard.errors import TrainingError
+from kdguard.exchanges.whole import replaced
 
 SCHEMA_VERSION = 1
 WRITTEN = frozenset({"student", "interleaved", "self"})
@@ -120,12 +120,11 @@ def write_json(value: Mapping[str, Any], path: Path) -> None:
     Raises:
         TrainingError: It cannot be written.
     """
-    unfinished = path.parent / f".{path.name}.unfinished"
     try:
-        unfinished.write_bytes(
-            orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n"
-        )
-        os.replace(unfinished, path)
+        with replaced(path) as unfinished:
+            unfinished.write_bytes(
+                orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY) + b"\n"
+            )
     except OSError as error:
         raise TrainingError(f"{path}: cannot be written: {error.strerror or error}") from error
 

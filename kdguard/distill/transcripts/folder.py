@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from kdguard.distill.transcripts.codec import PACKED
 from kdguard.distill.transcripts.records import VERSIONS, Entry, sorted_records
 from kdguard.errors import TranscriptError
 from kdguard.exchanges import store
+from kdguard.exchanges.whole import replaced
 
 JOURNAL: Final = "unsealed.journal"
 EXCHANGES_FILE: Final = "exchanges.parquet"
@@ -102,7 +102,7 @@ def seal(folder: Path, entries: dict[str, Entry], manifest: Mapping[str, Any]) -
             "counts": {"requests": len(entries), "exchanges": exchanges, "tokens": tokens},
             "files": {name: _digest(folder / name) for name in (EXCHANGES_FILE, TOKENS_FILE)},
         } | dict(manifest)
-        with _replaced(folder / MANIFEST) as unfinished:
+        with replaced(folder / MANIFEST) as unfinished:
             unfinished.write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2) + b"\n")
         for name in (EXCHANGES_FILE, TOKENS_FILE, MANIFEST):
             _sync(folder / name)
@@ -123,7 +123,7 @@ def write_tokens(batches: Iterable[pa.RecordBatch], path: Path) -> int:
     """
     tokens = 0
     with (
-        _replaced(path) as unfinished,
+        replaced(path) as unfinished,
         pq.ParquetWriter(
             unfinished,
             PACKED,
@@ -148,21 +148,6 @@ def _groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
             yield pa.Table.from_batches(waiting, PACKED)
             waiting = []
     yield pa.Table.from_batches(waiting, PACKED)
-
-
-@contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
-    """A file to write to, which takes its place when it is complete and vanishes when it is not.
-
-    What a killed run left of one is written over.
-    """
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def _sync(path: Path) -> None:

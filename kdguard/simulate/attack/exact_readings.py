@@ -12,6 +12,7 @@ import numpy.typing as npt
 import orjson
 
 from kdguard.distill.teachers.protocol import Answer, Ask, Teacher
+from kdguard.exchanges.whole import replaced
 
 Floats = npt.NDArray[np.float32]
 FILE = "readings.jsonl"
@@ -48,9 +49,8 @@ class ExactReadings:
     def settle(self) -> None:
         """Put the lines in the order of their ids, each request once: a killed run may have asked one twice."""
         last = {line["request_id"]: line for line in _lines(self._path)}
-        unfinished = self._path.with_name(f".{FILE}.unfinished")
-        unfinished.write_bytes(b"".join(orjson.dumps(last[name]) + b"\n" for name in sorted(last)))
-        unfinished.replace(self._path)
+        with replaced(self._path) as unfinished:
+            unfinished.write_bytes(b"".join(orjson.dumps(last[name]) + b"\n" for name in sorted(last)))
 
     def exact(self, answer: Answer) -> Answer:
         """An answer that was read back from transcripts, with the log-probabilities that were told."""

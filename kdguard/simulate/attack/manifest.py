@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 from kdguard.distill.teachers.budget import Price, Spent
 from kdguard.distill.transcripts import folder as layout
 from kdguard.exchanges.schema import SCHEMA_VERSION
+from kdguard.exchanges.whole import replaced
 from kdguard.simulate.attack.exact_readings import FILE as READINGS
 from kdguard.simulate.attack.plan import Plan
 from kdguard.simulate.attack.recipe import Recipe
@@ -83,9 +83,8 @@ def manifest_of(
 def write_manifest(manifest: dict[str, Any], out: Path) -> dict[str, Any]:
     """Write it, whole or not at all, and give it as it will be read: it marks a complete run."""
     text = orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n"
-    unfinished = out / ".manifest.json.unfinished"
-    unfinished.write_bytes(text)
-    os.replace(unfinished, out / "manifest.json")
+    with replaced(out / "manifest.json") as unfinished:
+        unfinished.write_bytes(text)
     found: dict[str, Any] = orjson.loads(text)
     return found
 

@@ -10,9 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from typer.testing import CliRunner
 
-from kdguard.cli import app
 from kdguard.detectors.registered import find
 from kdguard.detectors.watermark.detect import judge, what_counts
 from kdguard.detectors.watermark.lines import detected_in
@@ -22,20 +20,13 @@ from kdguard.detectors.watermark.windows import Texts
 from kdguard.errors import InputError, WatermarkError
 from kdguard.ledger.derivation import KeyName
 from tests.audit.made_case import fixed_keys
+from tests.command import run
 from tests.detectors.watermark.made_texts import marked_texts
 
 SCHEME = GreenSiphash(1, 0.25)
 MARK = Mark(SCHEME, accounts=1_000)
 EPOCH = "2026-12"
 NAMES = ("acme", "bolt", "corp", "fair")
-
-
-def _run(*words: object, status: int = 0) -> str:
-    done = CliRunner().invoke(app, list(map(str, words)))
-    if done.exception is not None and not isinstance(done.exception, SystemExit):
-        raise done.exception
-    assert done.exit_code == status, done.output
-    return done.stdout
 
 
 @pytest.fixture
@@ -46,7 +37,7 @@ def leaked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mark.json").write_text(json.dumps(MARK.parameters()))
     (tmp_path / "accounts.csv").write_text("account_id,plan\n" + "".join(f"{name},pro\n" for name in NAMES))
     commit = ("audit", "commit", "--scheme", "watermark", "--epoch", EPOCH, "--ledger", tmp_path / "ledger")
-    _run(*commit, "--parameters", tmp_path / "mark.json", "--accounts", tmp_path / "accounts.csv")
+    run(*commit, "--parameters", tmp_path / "mark.json", "--accounts", tmp_path / "accounts.csv")
     rng = np.random.default_rng(3)
     texts = [
         text
@@ -61,7 +52,7 @@ def leaked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _detect(folder: Path, *words: object, status: int) -> list[dict[str, Any]]:
     named = ("--mark", folder / "mark.json", "--epoch", EPOCH, "--ledger", folder / "ledger", "--decoys", 199)
-    told = _run("watermark", "detect", folder / "said.parquet", *named, *words, "--json", status=status)
+    told = run("watermark", "detect", folder / "said.parquet", *named, *words, "--json", status=status)
     return [json.loads(line) for line in told.splitlines()]
 
 
@@ -75,8 +66,8 @@ def test_the_accounts_whose_marks_are_there_are_named_over_all_that_have_one(lea
     assert found["acme"]["among_accounts"] == 1_000
     least = min(found["acme"]["p_value"], found["bolt"]["p_value"])
     assert min(line["p_adjusted"] for line in lines) == pytest.approx(1_000 * least)
-    _run("audit", "sign", case, "--ledger", leaked / "ledger", "--out", leaked / "bundle")
-    told = json.loads(_run("audit", "verify", leaked / "bundle", "--json"))
+    run("audit", "sign", case, "--ledger", leaked / "ledger", "--out", leaked / "bundle")
+    told = json.loads(run("audit", "verify", leaked / "bundle", "--json"))
     assert {one["subject"]: one["p_value"] for one in told["result"]} == {
         f"all, account {name}": pytest.approx(found[name]["p_adjusted"], rel=1e-9) for name in NAMES[:2]
     }
@@ -89,11 +80,11 @@ def test_whoever_leans_to_the_marks_of_two_accounts_names_both(leaked: Path) -> 
     named = ("--mark", leaked / "mark.json", "--epoch", EPOCH, "--ledger", leaked / "ledger", "--decoys", 199)
     asked = ("--clean", leaked / "clean.parquet", "--gate-bits", 0, "--accounts", leaked / "accounts.csv")
     case = ("--case", leaked / "case.json", "--json")
-    told = _run("watermark", "radioactivity", leaked / "said.parquet", *named, *asked, *case, status=1)
+    told = run("watermark", "radioactivity", leaked / "said.parquet", *named, *asked, *case, status=1)
     *lines, last = map(json.loads, told.splitlines())
     assert last["summary"]["accounts_named"] == ["acme", "bolt"]
-    _run("audit", "sign", leaked / "case.json", "--ledger", leaked / "ledger", "--out", leaked / "bundle")
-    result = json.loads(_run("audit", "verify", leaked / "bundle", "--json"))["result"]
+    run("audit", "sign", leaked / "case.json", "--ledger", leaked / "ledger", "--out", leaked / "bundle")
+    result = json.loads(run("audit", "verify", leaked / "bundle", "--json"))["result"]
     assert [one["p_value"] for one in result] == pytest.approx(
         [line["p_adjusted"] for line in lines[:2]], rel=1e-9
     )
@@ -115,7 +106,7 @@ def test_bets_on_an_account_are_over_all_of_them_too(leaked: Path) -> None:
         "--account",
         "acme",
     )
-    told = _run("watermark", "follow", leaked / "said.parquet", *named, "--batch", 1, "--json", status=1)
+    told = run("watermark", "follow", leaked / "said.parquet", *named, "--batch", 1, "--json", status=1)
     *bets, last = map(json.loads, told.splitlines())
     assert bets[-1]["log10_e"] >= 9 > bets[-2]["log10_e"], "10^6 for alpha, 10^3 for the accounts"
     assert last["summary"]["p_value"] == pytest.approx(1_000 * 10 ** -last["summary"]["score"])

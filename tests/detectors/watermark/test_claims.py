@@ -21,16 +21,11 @@ from kdguard.detectors.watermark.windows import Texts
 from kdguard.errors import WatermarkError
 from kdguard.ledger.derivation import KeyName
 from tests.audit.made_case import fixed_keys
+from tests.command import run
 from tests.detectors.watermark.made_texts import marked_texts
 
 SCHEME = GreenSiphash(1, 0.25)
 NAME = KeyName("watermark", "", "2026-11")
-
-
-def _run(*words: object, status: int = 0) -> str:
-    done = CliRunner().invoke(app, list(map(str, words)))
-    assert done.exit_code == status, (done.output, done.exception)
-    return done.stdout
 
 
 @pytest.fixture
@@ -40,7 +35,7 @@ def marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     keys = fixed_keys(tmp_path / "keys").current
     (tmp_path / "mark.json").write_text(json.dumps(SCHEME.record()))
     words = ("audit", "commit", "--scheme", "watermark", "--epoch", NAME.epoch)
-    _run(*words, "--parameters", tmp_path / "mark.json", "--ledger", tmp_path / "ledger")
+    run(*words, "--parameters", tmp_path / "mark.json", "--ledger", tmp_path / "ledger")
     texts = marked_texts(SCHEME, keys.derive(NAME).key.reveal(), np.random.default_rng(3), 60, 40)
     plain = np.random.default_rng(4).integers(0, 500, (60, 40)).tolist()
     who = ["suspect"] * 60 + ["other"] * 60
@@ -60,15 +55,15 @@ def _named(folder: Path) -> tuple[object, ...]:
 
 
 def _bundled(folder: Path, *inputs: Path) -> dict[str, Any]:
-    _run("audit", "sign", folder / "case.json", "--ledger", folder / "ledger", "--out", folder / "bundle")
+    run("audit", "sign", folder / "case.json", "--ledger", folder / "ledger", "--out", folder / "bundle")
     shown = [word for path in inputs for word in ("--input", path)]
-    told: dict[str, Any] = json.loads(_run("audit", "verify", folder / "bundle", *shown, "--json"))
+    told: dict[str, Any] = json.loads(run("audit", "verify", folder / "bundle", *shown, "--json"))
     return told
 
 
 def test_a_detection_travels_and_is_made_again(marked: Path) -> None:
     words = ("watermark", "detect", marked / "answers.parquet", *_named(marked), "--by", "who")
-    lines = _run(*words, "--case", marked / "case.json", "--json", status=1).splitlines()
+    lines = run(*words, "--case", marked / "case.json", "--json", status=1).splitlines()
     found = {line["subject"]: line for line in map(json.loads, lines[:-1])}
     assert (found["suspect"]["decision"], found["other"]["decision"]) == ("detected", "not_detected")
     told = _bundled(marked, marked / "answers.parquet")
@@ -82,14 +77,14 @@ def test_a_detection_travels_and_is_made_again(marked: Path) -> None:
 def test_a_contrast_travels_and_is_made_again(marked: Path) -> None:
     words = ("watermark", "radioactivity", marked / "suspect.parquet", "--clean", marked / "clean.parquet")
     given = (*_named(marked), "--decoys", "199", "--gate-bits", "0", "--alpha", "1e-4")
-    lines = _run(*words, *given, "--case", marked / "case.json", "--json", status=1).splitlines()
+    lines = run(*words, *given, "--case", marked / "case.json", "--json", status=1).splitlines()
     told = _bundled(marked, marked / "suspect.parquet", marked / "clean.parquet")
     assert told["result"][0]["p_value"] == pytest.approx(json.loads(lines[0])["p_adjusted"], rel=1e-9)
 
 
 def test_betting_stops_early_and_travels(marked: Path) -> None:
     words = ("watermark", "follow", marked / "suspect.parquet", *_named(marked), "--batch", "1")
-    lines = _run(*words, "--case", marked / "case.json", "--json", status=1).splitlines()
+    lines = run(*words, "--case", marked / "case.json", "--json", status=1).splitlines()
     *bets, summary = map(json.loads, lines)
     assert bets[-1]["answers"] < 60
     assert bets[-1]["log10_e"] >= 6 > bets[-2]["log10_e"]
@@ -100,7 +95,7 @@ def test_betting_stops_early_and_travels(marked: Path) -> None:
 
 
 def test_unmarked_answers_are_not_called_clean(marked: Path) -> None:
-    told = _run(
+    told = run(
         "watermark", "follow", marked / "clean.parquet", *_named(marked), "--case", marked / "case.json"
     )
     assert "no evidence of its absence" in told
@@ -108,7 +103,7 @@ def test_unmarked_answers_are_not_called_clean(marked: Path) -> None:
 
 
 def test_marks_of_an_old_key_are_found_after_a_rotation(marked: Path) -> None:
-    _run("audit", "keys", "rotate", "--ledger", marked / "ledger")
+    run("audit", "keys", "rotate", "--ledger", marked / "ledger")
     words = (
         "watermark",
         "detect",
@@ -117,7 +112,7 @@ def test_marks_of_an_old_key_are_found_after_a_rotation(marked: Path) -> None:
         "--case",
         marked / "case.json",
     )
-    _run(*words, status=1)
+    run(*words, status=1)
     assert _bundled(marked)["result"][0]["p_value"] < 1e-6
 
 

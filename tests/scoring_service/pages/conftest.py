@@ -9,6 +9,7 @@ import pytest
 from kdguard.evidence import Evidence, Guarantee
 from kdguard.service.store import verdicts
 from tests.scoring_service import logs
+from tests.scoring_service.issuer import AUDIENCE, Issuer, issuing
 from tests.scoring_service.made import cluster
 from tests.scoring_service.running import NDJSON, Running, running, scored
 
@@ -58,4 +59,22 @@ def visited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         scored(made.client, len(rows))
         with made.app.state.service.database.write() as connection:
             verdicts.put_verdicts(connection, [cluster_row()], 1)
+        yield made
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    with issuing() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def federated(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Running]:
+    oidc = {
+        "issuer": issuer.url,
+        "audience": AUDIENCE,
+        "grants": {"kdguard:read": ["read"], "auditors": ["read", "audit"], "senders": ["ingest"]},
+        "leeway_s": 0,
+    }
+    with running(tmp_path_factory.mktemp("federated") / "data", oidc=oidc) as made:
         yield made

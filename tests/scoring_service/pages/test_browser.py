@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.scoring_service.issuer import AUDIENCE, Issuer, issuing
+from tests.scoring_service.issuer import Issuer
 from tests.scoring_service.pages.conftest import CLUSTER
-from tests.scoring_service.running import Running, running
+from tests.scoring_service.running import Running
 
 CHROMIUM = shutil.which("chromium")
 PATHS = (
@@ -92,19 +92,6 @@ def test_at_phone_width_in_either_colour(chromium: Any, visited: Running, scheme
         red = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g)[0]")
         assert (int(red) < 60) == (scheme == "dark")
     assert wrong == []
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with issuing() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def federated(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Running]:
-    oidc = {"issuer": issuer.url, "audience": AUDIENCE}
-    with running(tmp_path_factory.mktemp("federated") / "data", oidc=oidc) as made:
-        yield made
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from starlette.responses import Response
 from kdguard.service.pages import sessions
 from kdguard.service.pages.entry import START, _onward
 from kdguard.service.store.api_keys import keys_of, now_us
-from tests.scoring_service.issuer import AUDIENCE, Issuer, issuing
+from tests.scoring_service.issuer import Issuer
 from tests.scoring_service.pages.visiting import Browser, seen, signed_in, stranger
 from tests.scoring_service.running import Running, running, until
 
@@ -235,24 +234,6 @@ def test_sessions_are_kept_alive(visited: Running) -> None:
 @pytest.mark.parametrize("path", ["/", "/pages"])
 def test_the_address_alone_leads_to_the_pages(visited: Running, path: str) -> None:
     assert stranger(visited).get(path).headers["location"] == START
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[Issuer]:
-    with issuing() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def federated(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Running]:
-    oidc = {
-        "issuer": issuer.url,
-        "audience": AUDIENCE,
-        "grants": {"kdguard:read": ["read"], "auditors": ["read", "audit"], "senders": ["ingest"]},
-        "leeway_s": 0,
-    }
-    with running(tmp_path_factory.mktemp("federated") / "data", oidc=oidc) as made:
-        yield made
 
 
 def test_a_token_signs_in_and_is_kept_nowhere(federated: Running, issuer: Issuer) -> None:
